@@ -1,0 +1,132 @@
+//! Ids: of a job, of one write of its record, of one attempt at storing its result.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::{Builder, Uuid};
+
+/// The id of a job: a UUIDv7, so that ids order by time, whose 74 random bits are drawn afresh, so that knowing one id
+/// tells nothing about another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// A new id for a job created at `unix_millis`.
+    pub fn generate(unix_millis: u64) -> Self {
+        Self(Builder::from_unix_timestamp_millis(unix_millis, &rand::random()).into_uuid())
+    }
+
+    /// The two last hexadecimal digits: they spread object keys, which would otherwise all share a prefix in time.
+    pub fn spread(&self) -> String {
+        let text = self.to_string();
+        text[text.len() - 2..].to_owned()
+    }
+}
+
+/// A text that is no job id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a job id: expected a UUID in its lower-case form with hyphens")]
+pub struct InvalidJobId;
+
+impl FromStr for JobId {
+    type Err = InvalidJobId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
+        let uuid = Uuid::try_parse(text).map_err(|_| InvalidJobId)?;
+        // Other spellings of the same UUID would be other subjects and other keys.
+        if uuid.hyphenated().to_string() == text { Ok(Self(uuid)) } else { Err(InvalidJobId) }
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = InvalidJobId;
+
+    fn try_from(text: String) -> Result<Self, InvalidJobId> {
+        text.parse()
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(out)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+/// A random token of 128 bits in hexadecimal, drawn for each write of a record: who finds its own token in the stream
+/// knows that its write was the one that won, whatever the answer to it was.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WriteId(String);
+
+impl WriteId {
+    /// A new token.
+    pub fn generate() -> Self {
+        Self(random_hex())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A random id drawn at each delivery of a piece of work that stores something: two owners never write the same object.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(String);
+
+impl Epoch {
+    /// A new epoch.
+    pub fn generate() -> Self {
+        Self(random_hex())
+    }
+
+    /// Its text: 32 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn random_hex() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_made_in_the_same_millisecond_share_no_random_bits() {
+        let (a, b) = (JobId::generate(1_700_000_000_000).to_string(), JobId::generate(1_700_000_000_000).to_string());
+        assert_eq!(a[..13], b[..13], "the time is the same");
+        assert_ne!(a[15..], b[15..]);
+        assert_eq!(&a[14..15], "7");
+    }
+
+    #[test]
+    fn ids_order_by_time() {
+        assert!(JobId::generate(1_000) < JobId::generate(1_001));
+    }
+
+    #[test]
+    fn only_the_canonical_spelling_is_an_id() {
+        let id = JobId::generate(1_700_000_000_000).to_string();
+        assert_eq!(id.parse::<JobId>().map(|id| id.to_string()), Ok(id.clone()));
+        for other in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), format!("{id} "), "../x".into()] {
+            assert_eq!(other.parse::<JobId>(), Err(InvalidJobId), "{other}");
+        }
+    }
+}

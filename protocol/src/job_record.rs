@@ -1,0 +1,442 @@
+//! The record of a job: what is known of it after a step, whole, in each of its events.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    JobId, ProcessId, SCHEMA,
+    job_id::{Epoch, WriteId},
+};
+
+/// Everything public that is known of a job. Members that are not known yet are left out, never null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRecord {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Id of the job.
+    pub job_id: JobId,
+    /// Id of the process.
+    pub process_id: ProcessId,
+    /// Version of the process, as its description says.
+    pub process_version: String,
+    /// Status as the standard has it.
+    pub status: Status,
+    /// When the gateway took the job.
+    pub created: Timestamp,
+    /// When the main container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When the execution ended: names the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+    /// When this record was written.
+    pub updated: Timestamp,
+    /// Percent done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<u8>,
+    /// What there is to say to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Launch attempts so far; 0 before the first.
+    pub attempt: u32,
+    /// What runs the job, once it is launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    /// How the execution ended; present from the event `ended` on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Form of the answer that the client asked for.
+    #[serde(default)]
+    pub response: ResponseForm,
+    /// Outputs that the process declares, in the order of its description.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared_outputs: Vec<DeclaredOutput>,
+    /// Outputs that are stored; empty for an execution that printed no result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<StoredResult>,
+    /// The log archive.
+    pub archive: Archive,
+    /// The inputs as one JSON text, secrets masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<String>,
+    /// Drawn for each write.
+    pub write_id: WriteId,
+}
+
+/// Status codes of the standard (OGC 18-062r2, 7.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Taken, not started.
+    Accepted,
+    /// Running, or being stored.
+    Running,
+    /// Ended well, result and log stored.
+    Successful,
+    /// Ended badly, log stored.
+    Failed,
+    /// Cancelled.
+    Dismissed,
+}
+
+impl Status {
+    /// True of a status that is the last one.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Successful | Self::Failed | Self::Dismissed)
+    }
+
+    /// The word of the standard.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Running => "running",
+            Self::Successful => "successful",
+            Self::Failed => "failed",
+            Self::Dismissed => "dismissed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// How far a job is. Records only move forward through these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// In the queue.
+    Accepted,
+    /// A launch attempt was won.
+    Launching,
+    /// The main container started.
+    Running,
+    /// The execution ended and is being stored.
+    Ended,
+    /// Successful, failed or dismissed.
+    Terminal,
+}
+
+/// What runs a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Which executor made it.
+    pub executor: ExecutorKind,
+    /// Kubernetes namespace; `local` for the local executor.
+    pub namespace: String,
+    /// Name of the Kubernetes Job.
+    pub job_name: String,
+    /// UID of the Job; absent until its creation was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_uid: Option<String>,
+    /// Name of the pod that ran, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// UID of that pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+}
+
+/// The executors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutorKind {
+    /// Kubernetes Jobs.
+    Kubernetes,
+    /// Child processes, for trying Quayside out.
+    Local,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Why it did not succeed; absent when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Exit code of the container that decided, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The sentence for a person.
+    pub message: String,
+}
+
+impl Outcome {
+    /// True when the execution succeeded.
+    pub fn is_success(&self) -> bool {
+        self.reason.is_none()
+    }
+}
+
+/// Why a job failed: a stable set of words for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// A container ended with a code other than 0.
+    ExitCode,
+    /// A container was killed for its memory.
+    OOMKilled,
+    /// An image could not be pulled.
+    ImagePull,
+    /// No node takes the pod.
+    Unschedulable,
+    /// The pod did not start, or did not end, in time.
+    Deadline,
+    /// The pod was evicted.
+    Evicted,
+    /// The node was lost.
+    NodeLost,
+    /// The Job or its pod was deleted by someone else.
+    Deleted,
+    /// A container could not be made from its configuration.
+    ConfigError,
+    /// A container could not be started.
+    StartError,
+    /// A quota forbids the Job or its pod.
+    QuotaExceeded,
+    /// Kubernetes refused the Job.
+    AdmissionRejected,
+    /// The process is not configured any more, or can't run on this executor.
+    ProcessUnavailable,
+    /// Result or log could not be stored.
+    StoreUnavailable,
+    /// The container ended, but what it left could not be read.
+    ResultsNotCollected,
+    /// A reason that a newer version wrote.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, out)
+    }
+}
+
+/// Form of the results document (OGC 18-062r2, 7.11.2.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResponseForm {
+    /// The value itself.
+    #[default]
+    Raw,
+    /// An object of output id → value.
+    Document,
+}
+
+/// An output that the process declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeclaredOutput {
+    /// Its id.
+    pub id: String,
+    /// Its media type, where the log has no marker for it.
+    pub media_type: String,
+}
+
+/// An output that is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredResult {
+    /// Id of the output; [`WHOLE_RESULT`] where the process declares not exactly one.
+    pub id: String,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Id of a stored result that belongs to no single output.
+pub const WHOLE_RESULT: &str = "result";
+
+/// Where something is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// An object of this key in the bucket.
+    Object(String),
+    /// A message on this subject of the stream.
+    Stream(String),
+}
+
+/// The log archive of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Archive {
+    /// Whether it is there.
+    pub state: ArchiveState,
+    /// Key of the archive object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// SHA-256 in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// The attempt that stored it: names its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
+    /// What is missing, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+}
+
+impl Archive {
+    /// An archive of which nothing but its state is known.
+    pub fn new(state: ArchiveState) -> Self {
+        Self { state, key: None, size: None, sha256: None, epoch: None, gaps: Vec::new() }
+    }
+}
+
+/// Whether the archive is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArchiveState {
+    /// Not yet.
+    Pending,
+    /// Stored whole.
+    Stored,
+    /// Stored, or given up, with something missing.
+    Gap,
+    /// S3 is not configured: stored later, once it is.
+    Unavailable,
+    /// Not wanted by configuration.
+    Off,
+}
+
+impl ArchiveState {
+    /// True where nothing more will be archived.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Stored | Self::Gap | Self::Off)
+    }
+}
+
+impl JobRecord {
+    /// The first record of a job.
+    pub fn accepted(
+        job_id: JobId,
+        process_id: ProcessId,
+        process_version: String,
+        created: Timestamp,
+        archive: ArchiveState,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            job_id,
+            process_id,
+            process_version,
+            status: Status::Accepted,
+            created,
+            started: None,
+            finished: None,
+            updated: created,
+            progress: None,
+            message: None,
+            attempt: 0,
+            workload: None,
+            outcome: None,
+            response: ResponseForm::Raw,
+            declared_outputs: Vec::new(),
+            results: Vec::new(),
+            archive: Archive::new(archive),
+            parameters: None,
+            write_id: WriteId::generate(),
+        }
+    }
+
+    /// How far the job is.
+    pub fn phase(&self) -> Phase {
+        if self.status.is_terminal() {
+            Phase::Terminal
+        } else if self.outcome.is_some() {
+            Phase::Ended
+        } else if self.status == Status::Running {
+            Phase::Running
+        } else if self.attempt > 0 {
+            Phase::Launching
+        } else {
+            Phase::Accepted
+        }
+    }
+
+    /// True of a record that changes no more, except by removal.
+    pub fn is_settled(&self) -> bool {
+        self.status.is_terminal() && self.archive.state.is_settled()
+    }
+
+    /// The next record: this one, written anew at `now` (never before this one's time).
+    #[must_use]
+    pub fn next(&self, now: Timestamp) -> Self {
+        Self {
+            schema: SCHEMA,
+            updated: now.max(self.updated),
+            write_id: WriteId::generate(),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> JobRecord {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        JobRecord::accepted(
+            JobId::generate(1_700_000_000_000),
+            "p".parse().unwrap(),
+            "1.0".into(),
+            now,
+            ArchiveState::Pending,
+        )
+    }
+
+    #[test]
+    fn a_record_comes_back_from_its_json_and_has_no_null_member() {
+        let record = record();
+        let json = serde_json::to_value(&record).unwrap();
+        assert!(json.as_object().unwrap().values().all(|value| !value.is_null()), "{json}");
+        assert_eq!(serde_json::from_value::<JobRecord>(json).unwrap(), record);
+    }
+
+    #[test]
+    fn members_and_reasons_of_a_newer_version_do_not_break_a_reader() {
+        let mut json = serde_json::to_value(record()).unwrap();
+        json["later"] = serde_json::json!({"x": 1});
+        json["outcome"] = serde_json::json!({"reason": "FromTheFuture", "message": "m"});
+        let read: JobRecord = serde_json::from_value(json).unwrap();
+        assert_eq!(read.outcome.unwrap().reason, Some(Reason::Unknown));
+    }
+
+    #[test]
+    fn the_phase_only_moves_forward_along_a_jobs_life() {
+        let mut record = record();
+        let mut phases = vec![record.phase()];
+        record.attempt = 1;
+        phases.push(record.phase());
+        record.status = Status::Running;
+        phases.push(record.phase());
+        record.outcome = Some(Outcome { reason: None, exit_code: Some(0), message: String::new() });
+        phases.push(record.phase());
+        record.status = Status::Successful;
+        phases.push(record.phase());
+        assert!(phases.windows(2).all(|pair| pair[0] < pair[1]), "{phases:?}");
+    }
+
+    #[test]
+    fn the_next_record_is_never_older_even_when_a_clock_is_behind() {
+        let record = record();
+        let next = record.next(Timestamp::from_second(1).unwrap());
+        assert_eq!(next.updated, record.updated);
+        assert_ne!(next.write_id, record.write_id);
+    }
+}

@@ -1,0 +1,27 @@
+//! What Quayside's services agree on, written once: ids, process definitions, requests, records, events, the manifest,
+//! and every name that two programs share. Pure: nothing here opens a file, a socket or a clock.
+//!
+//! A job's way through the types:
+//! [`process`] → [`execution`] → [`job_record`] → [`job_event`] → [`manifest`]
+
+pub mod configuration;
+pub mod process;
+
+pub mod execution;
+pub mod job_event;
+pub mod job_id;
+pub mod job_record;
+pub mod log_markers;
+pub mod manifest;
+pub mod masking;
+pub mod names;
+
+pub use execution::ExecutionRequest;
+pub use job_event::{Event, JobEvent};
+pub use job_id::JobId;
+pub use job_record::JobRecord;
+pub use manifest::Manifest;
+pub use process::{ProcessDefinition, ProcessId};
+
+/// Version of every message and stored document. Readers accept this and the one before.
+pub const SCHEMA: u32 = 1;

@@ -1,0 +1,67 @@
+//! Keys in the bucket. All start with the configured prefix.
+//!
+//! ```text
+//! <prefix><day>_<job name>-logs.txt                       the archive of the contract
+//! <prefix>quayside/<spread>/<job>/inputs                  inputs too large for the request
+//! <prefix>quayside/<spread>/<job>/log/<epoch>/<n>         parts of a followed log
+//! <prefix>quayside/<spread>/<job>/results/<epoch>/<output>
+//! <prefix>quayside/<spread>/<job>/manifest/<epoch>.json   written before the seal
+//! <prefix>quayside/<spread>/<job>/manifest.json           written after the seal, by its winner
+//! ```
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::subjects::token;
+use crate::{
+    JobId,
+    job_id::Epoch,
+};
+
+/// Key of the log archive; `finished` is the record's, never "now", so that a retry meets the same key.
+pub fn archive(prefix: &str, finished: Timestamp, job_name: &str) -> String {
+    let day = finished.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d");
+    format!("{prefix}{day}_{job_name}-logs.txt")
+}
+
+/// What every other key of a job starts with; ends with `/`.
+pub fn job_prefix(prefix: &str, job: &JobId) -> String {
+    format!("{prefix}quayside/{}/{job}/", job.spread())
+}
+
+/// Inputs that were too large for the request.
+pub fn inputs(prefix: &str, job: &JobId) -> String {
+    format!("{}inputs", job_prefix(prefix, job))
+}
+
+/// Part `number` of a followed log.
+pub fn log_part(prefix: &str, job: &JobId, epoch: &Epoch, number: u64) -> String {
+    format!("{}log/{}/{number}", job_prefix(prefix, job), epoch.as_str())
+}
+
+/// One output.
+pub fn result(prefix: &str, job: &JobId, epoch: &Epoch, output: &str) -> String {
+    format!("{}results/{}/{}", job_prefix(prefix, job), epoch.as_str(), token(output))
+}
+
+/// The manifest of one attempt at storing.
+pub fn epoch_manifest(prefix: &str, job: &JobId, epoch: &Epoch) -> String {
+    format!("{}manifest/{}.json", job_prefix(prefix, job), epoch.as_str())
+}
+
+/// The manifest that counts.
+pub fn manifest(prefix: &str, job: &JobId) -> String {
+    format!("{}manifest.json", job_prefix(prefix, job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_is_named_by_the_day_the_job_finished_in_utc() {
+        let finished: Timestamp = "2026-01-31T23:59:59.9+00:00".parse().unwrap();
+        assert_eq!(archive("logs/", finished, "pygeoapi-job-1"), "logs/2026-01-31_pygeoapi-job-1-logs.txt");
+        let finished: Timestamp = "2026-02-01T00:30:00+02:00".parse().unwrap();
+        assert_eq!(archive("", finished, "j"), "2026-01-31_j-logs.txt");
+    }
+}

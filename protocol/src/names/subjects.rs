@@ -1,0 +1,153 @@
+//! The stream, its subjects, and the durable consumers on it.
+//!
+//! ```text
+//! executions.<process>.<job>          private: the request, and the commit point of a job
+//! jobs.<process>.<job>.<event>        public: a CloudEvent with the whole record after the step
+//! results.<process>.<job>.<output>    private: results where no S3 is configured
+//! ```
+//!
+//! `<process>` and `<output>` are written with [`token`].
+
+use crate::{Event, JobId, ProcessId};
+
+/// The one stream.
+pub const STREAM: &str = "JOBS";
+/// What the stream holds.
+pub const STREAM_SUBJECTS: [&str; 3] = ["executions.>", "jobs.>", "results.>"];
+/// Every public event of every job.
+pub const ALL_EVENTS: &str = "jobs.>";
+/// Every execution request.
+pub const ALL_EXECUTIONS: &str = "executions.>";
+
+/// Header with the sequence that the last message must have for a write to be taken.
+pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+/// Header with the subject filter that [`EXPECTED_LAST_SUBJECT_SEQUENCE`] looks at.
+pub const EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+/// Header with a CloudEvent's content type, as CloudEvents' NATS binding has it.
+pub const CONTENT_TYPE: &str = "content-type";
+
+/// One subject token for any text: each byte outside `[A-Za-z0-9_-]` as `=XX`.
+pub fn token(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => out.push(char::from(byte)),
+            other => out.push_str(&format!("={other:02X}")),
+        }
+    }
+    out
+}
+
+/// The inverse of [`token`]; `None` for a text that it never gives.
+pub fn from_token(token: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first == b'=' {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(first);
+        }
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (self::token(&text) == token).then_some(text)
+}
+
+/// Subject of a job's request.
+pub fn execution(process: &ProcessId, job: &JobId) -> String {
+    format!("executions.{}.{job}", token(process.as_str()))
+}
+
+/// Requests of one process.
+pub fn executions_of(process: &ProcessId) -> String {
+    format!("executions.{}.*", token(process.as_str()))
+}
+
+/// The request of a job whose process is not known.
+pub fn execution_of_job(job: &JobId) -> String {
+    format!("executions.*.{job}")
+}
+
+/// Subject of one event of a job.
+pub fn event(process: &ProcessId, job: &JobId, event: Event) -> String {
+    format!("jobs.{}.{job}.{event}", token(process.as_str()))
+}
+
+/// Every event of a job: the filter that compare-and-set looks at.
+pub fn events_of(process: &ProcessId, job: &JobId) -> String {
+    format!("jobs.{}.{job}.>", token(process.as_str()))
+}
+
+/// Every event of a job whose process is not known.
+pub fn events_of_job(job: &JobId) -> String {
+    format!("jobs.*.{job}.>")
+}
+
+/// One kind of event of every job.
+pub fn events_of_kind(event: Event) -> String {
+    format!("jobs.*.*.{event}")
+}
+
+/// Subject of one result that is kept in the stream.
+pub fn result(process: &ProcessId, job: &JobId, output: &str) -> String {
+    format!("results.{}.{job}.{}", token(process.as_str()), token(output))
+}
+
+/// Every result of a job that is kept in the stream.
+pub fn results_of(process: &ProcessId, job: &JobId) -> String {
+    format!("results.{}.{job}.*", token(process.as_str()))
+}
+
+/// What a subject of `jobs.>` says: the job and the event.
+pub fn parse_event(subject: &str) -> Option<(String, JobId, Event)> {
+    let mut tokens = subject.split('.');
+    let (Some("jobs"), Some(process), Some(job), Some(event), None) =
+        (tokens.next(), tokens.next(), tokens.next(), tokens.next(), tokens.next())
+    else {
+        return None;
+    };
+    Some((from_token(process)?, job.parse().ok()?, event.parse().ok()?))
+}
+
+/// The durable consumer from which a process's executions are launched.
+pub fn launching_consumer(process: &ProcessId) -> String {
+    format!("launch-{}", token(process.as_str()))
+}
+
+/// The durable consumer from which dismissed jobs are cancelled.
+pub const CANCELLING_CONSUMER: &str = "cancel";
+/// The durable consumer from which jobs are finalized.
+pub const FINALIZING_CONSUMER: &str = "finalize";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_becomes_one_token_and_comes_back() {
+        for text in ["hello-world-k8s", "a.b", "*", ">", "ü ß", "=2E", "a/b", ""] {
+            let token = token(text);
+            assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-=".contains(&b)), "{token}");
+            assert_eq!(from_token(&token).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_never_written_is_refused() {
+        for token in ["=2e", "=", "=G0", "=41", "a.b", "=FF"] {
+            assert_eq!(from_token(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn an_event_subject_tells_process_job_and_event() {
+        let (process, job) = ("a.b".parse::<ProcessId>().unwrap(), JobId::generate(1_700_000_000_000));
+        let subject = event(&process, &job, Event::Ended);
+        assert_eq!(parse_event(&subject), Some(("a.b".to_owned(), job, Event::Ended)));
+        assert_eq!(parse_event(&format!("{subject}.more")), None);
+        assert_eq!(parse_event("jobs.a.b.c"), None);
+    }
+}
