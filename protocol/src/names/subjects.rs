@@ -8,6 +8,8 @@
 //!
 //! `<process>` and `<output>` are written with [`token`].
 
+use sha2::{Digest, Sha256};
+
 use crate::{Event, JobId, ProcessId};
 
 /// The one stream.
@@ -112,9 +114,29 @@ pub fn parse_event(subject: &str) -> Option<(String, JobId, Event)> {
     Some((from_token(process)?, job.parse().ok()?, event.parse().ok()?))
 }
 
-/// The durable consumer from which a process's executions are launched.
+/// The durable consumer from which a process's executions are launched. nats-server takes names of up to 255 bytes: a
+/// process id whose token is too long is named by its hash.
 pub fn launching_consumer(process: &ProcessId) -> String {
-    format!("launch-{}", token(process.as_str()))
+    let token = token(process.as_str());
+    if token.len() <= 200 {
+        format!("{LAUNCHING_CONSUMER_PREFIX}{token}")
+    } else {
+        let digest = Sha256::digest(process.as_str());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{LAUNCHING_CONSUMER_PREFIX}=={hex}")
+    }
+}
+
+/// What the names of all launching consumers start with.
+pub const LAUNCHING_CONSUMER_PREFIX: &str = "launch-";
+/// The stream that keeps messages which no service can use.
+pub const DEAD_LETTER_STREAM: &str = "DEAD_LETTERS";
+/// Subjects of [`DEAD_LETTER_STREAM`]: the consumer that gave up, then the subject of the message.
+pub const DEAD_LETTERS: &str = "dead-letters.>";
+
+/// Where a consumer puts a message that it can't use.
+pub fn dead_letter(consumer: &str, subject: &str) -> String {
+    format!("dead-letters.{consumer}.{subject}")
 }
 
 /// The durable consumer from which dismissed jobs are cancelled.

@@ -1,0 +1,243 @@
+//! What runs jobs. The seam is level-based: an executor lists and observes, creates, and deletes by UID; what an
+//! observation means is decided elsewhere, by pure functions ([`crate::outcome`]).
+
+pub mod kubernetes;
+pub mod local;
+
+use jiff::Timestamp;
+use protocol::{JobId, ProcessDefinition, ProcessId, job_record::{ExecutorKind, Reason}};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::{kubernetes::KubernetesExecutor, local::LocalExecutor};
+
+/// What runs jobs; cheap to clone.
+#[derive(Clone)]
+pub enum Executor {
+    /// Kubernetes Jobs.
+    Kubernetes(KubernetesExecutor),
+    /// Child processes of this machine, for trying Quayside out.
+    Local(LocalExecutor),
+}
+
+/// Everything an executor needs to run one job.
+#[derive(Debug, Clone)]
+pub struct JobPlan {
+    /// Id of the job.
+    pub job_id: JobId,
+    /// The process.
+    pub process: ProcessDefinition,
+    /// Name of the Kubernetes Job, or of the local folder.
+    pub job_name: String,
+    /// When the job was created.
+    pub created: Timestamp,
+    /// The inputs, without the token.
+    pub inputs: Map<String, Value>,
+    /// The inputs as they may be shown.
+    pub masked_parameters: Option<String>,
+    /// Whether pods are kept until their log is stored.
+    pub hold_pod: bool,
+}
+
+/// What an executor sees of one job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// Id of the job.
+    pub job_id: JobId,
+    /// Process, as the object says.
+    pub process_id: Option<ProcessId>,
+    /// Namespace; `local` for the local executor.
+    pub namespace: String,
+    /// Name of the Kubernetes Job, or of the local folder.
+    pub job_name: String,
+    /// UID of this one incarnation.
+    pub uid: String,
+    /// True once its deletion was asked for.
+    pub terminating: bool,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What the Job's conditions say.
+    pub state: JobState,
+    /// Its pods, oldest first.
+    pub pods: Vec<PodObservation>,
+}
+
+/// What the conditions of a Job say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobState {
+    /// Neither of the others.
+    Active,
+    /// It succeeded.
+    Complete,
+    /// It failed.
+    Failed {
+        /// The condition's reason.
+        reason: String,
+        /// The condition's message.
+        message: String,
+    },
+}
+
+/// What is seen of one pod.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodObservation {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// True once its deletion was asked for.
+    pub terminating: bool,
+    /// The pod's own reason, such as `Evicted`.
+    pub reason: Option<String>,
+    /// The pod's own message.
+    pub message: Option<String>,
+    /// Why no node takes it, while that is so.
+    pub unschedulable: Option<String>,
+    /// Its containers, init containers first, in the pod's order.
+    pub containers: Vec<ContainerObservation>,
+}
+
+/// What is seen of one container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerObservation {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// True of an init container.
+    pub init: bool,
+    /// Its state.
+    pub state: ContainerState,
+}
+
+/// State of a container.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ContainerState {
+    /// Not started.
+    Waiting {
+        /// Such as `ImagePullBackOff`.
+        reason: Option<String>,
+        /// Details.
+        message: Option<String>,
+    },
+    /// Running.
+    Running {
+        /// Since when.
+        started: Option<Timestamp>,
+    },
+    /// Ended.
+    Terminated {
+        /// Its exit code; 128 + the signal's number when it was killed by one.
+        exit_code: i32,
+        /// Such as `OOMKilled`.
+        reason: Option<String>,
+        /// Details.
+        message: Option<String>,
+        /// When it started.
+        started: Option<Timestamp>,
+        /// When it ended.
+        finished: Option<Timestamp>,
+    },
+}
+
+/// What an executor's watch tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Everything there is was told since the watch began: the level is known.
+    Synced,
+    /// This is how one job looks now.
+    Seen(Box<Observation>),
+    /// A job's object is gone.
+    Gone {
+        /// Id of the job.
+        job_id: JobId,
+        /// UID of what is gone.
+        uid: String,
+    },
+}
+
+/// A job can't be created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is an object of that name: whoever made it; look at it before anything else.
+    #[error("there is a job of that name already")]
+    Exists,
+    /// It will never work: the job fails for this reason.
+    #[error("{message}")]
+    Refused {
+        /// The reason.
+        reason: Reason,
+        /// The sentence for a person.
+        message: String,
+    },
+    /// It may work later.
+    #[error("the job can't be created now")]
+    Passing(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The executor did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the executor did not answer")]
+pub struct ExecutorError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl Executor {
+    /// Which one it is.
+    pub fn kind(&self) -> ExecutorKind {
+        match self {
+            Self::Kubernetes(_) => ExecutorKind::Kubernetes,
+            Self::Local(_) => ExecutorKind::Local,
+        }
+    }
+
+    /// The namespace of its jobs.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Kubernetes(executor) => executor.namespace(),
+            Self::Local(_) => local::NAMESPACE,
+        }
+    }
+
+    /// Creates the job and returns its UID. The name makes it unique.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub async fn create(&self, plan: &JobPlan) -> Result<String, CreateError> {
+        match self {
+            Self::Kubernetes(executor) => executor.create(plan).await,
+            Self::Local(executor) => executor.create(plan).await,
+        }
+    }
+
+    /// Looks at one job now, not through the watch; `None` when there is no such object, or it is not ours.
+    ///
+    /// # Errors
+    /// When the executor did not answer.
+    pub async fn observe(&self, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
+        match self {
+            Self::Kubernetes(executor) => executor.observe(job_name).await,
+            Self::Local(executor) => executor.observe(job_name).await,
+        }
+    }
+
+    /// Deletes that one incarnation of a job, its pods with it. Success when it is gone already.
+    ///
+    /// # Errors
+    /// When the executor did not answer.
+    pub async fn delete(&self, job_name: &str, uid: &str) -> Result<(), ExecutorError> {
+        match self {
+            Self::Kubernetes(executor) => executor.delete(job_name, uid).await,
+            Self::Local(executor) => executor.delete(job_name, uid).await,
+        }
+    }
+
+    /// Tells everything there is, then each change, until `stop`; starts over by itself after any failure.
+    pub async fn watch(&self, changes: mpsc::Sender<Change>, stop: CancellationToken) {
+        match self {
+            Self::Kubernetes(executor) => executor.watch(changes, stop).await,
+            Self::Local(executor) => executor.watch(changes, stop).await,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Settings of a service: defaults, then a TOML file named by `QUAYSIDE_SETTINGS`, then the environment.
+//!
+//! An environment variable is `QUAYSIDE_<SECTION>__<NAME>`, for example `QUAYSIDE_NATS__URL`. The bucket, the token and
+//! the namespace keep the names that existing users have (see [`protocol::names::environment`]).
+
+use std::{net::SocketAddr, time::Duration};
+
+use protocol::names::environment;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+use crate::{nats::NatsSettings, object_store::StoreSettings, secret::Secret, telemetry::TelemetrySettings};
+
+/// Names the settings file.
+pub const SETTINGS_FILE: &str = "QUAYSIDE_SETTINGS";
+
+/// What every service reads.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    /// The NATS server.
+    pub nats: NatsSettings,
+    /// The bucket; `None` where it is not configured, with what is missing in [`Self::store_missing`].
+    pub store: Option<StoreSettings>,
+    /// Names of the bucket variables that are not set, when the bucket is not configured.
+    pub store_missing: Vec<&'static str>,
+    /// Where probes and metrics are served.
+    pub probe: ProbeSettings,
+    /// Logging.
+    pub telemetry: TelemetrySettings,
+    /// How long a process may finish what it has in hand, after it was told to stop.
+    pub shutdown_limit: Duration,
+}
+
+/// Where probes are served.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbeSettings {
+    /// Address of `/live`, `/ready` and `/metrics`.
+    pub bind: SocketAddr,
+}
+
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([0, 0, 0, 0], 8081)) }
+    }
+}
+
+/// Settings that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file or a variable can't be read.
+    #[error("the service settings can't be read: {0}")]
+    Read(#[source] config::ConfigError),
+    /// Values that are read, but not allowed.
+    #[error("{}", .0.join("; "))]
+    NotAllowed(Vec<String>),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Root {
+    nats: NatsSettings,
+    store: StoreTuning,
+    probe: ProbeSettings,
+    telemetry: TelemetrySettings,
+    #[serde(deserialize_with = "optional_seconds")]
+    shutdown_limit: Option<Duration>,
+}
+
+/// What can be said of the bucket beside the contract's five variables.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StoreTuning {
+    region: Option<String>,
+    path_style: bool,
+    #[serde(deserialize_with = "seconds")]
+    timeout: Duration,
+    part_size: u64,
+}
+
+impl Default for StoreTuning {
+    fn default() -> Self {
+        Self { region: None, path_style: true, timeout: Duration::from_secs(30), part_size: 5 * 1024 * 1024 }
+    }
+}
+
+/// Reads the settings of every service, and those of the one whose section is `section`.
+///
+/// # Errors
+/// When the file or a variable can't be read, names the wrong type, or holds what is not allowed.
+pub fn load<S: DeserializeOwned + Default>(
+    section: &str,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Platform, S), ConfigError> {
+    let mut builder = config::Config::builder();
+    if let Some(file) = variables(SETTINGS_FILE) {
+        builder = builder.add_source(config::File::new(&file, config::FileFormat::Toml));
+    }
+    let environment = config::Environment::with_prefix("QUAYSIDE")
+        .prefix_separator("_")
+        .separator("__")
+        .ignore_empty(true)
+        .try_parsing(true);
+    let read = builder.add_source(environment).build().map_err(ConfigError::Read)?;
+    let root: Root = read.clone().try_deserialize().map_err(ConfigError::Read)?;
+    let own = match read.get::<S>(section) {
+        Err(config::ConfigError::NotFound(_)) => S::default(),
+        other => other.map_err(ConfigError::Read)?,
+    };
+    let (store, store_missing) = store(root.store, variables)?;
+    let platform = Platform {
+        nats: root.nats,
+        store,
+        store_missing,
+        probe: root.probe,
+        telemetry: root.telemetry,
+        shutdown_limit: root.shutdown_limit.unwrap_or(Duration::from_secs(20)),
+    };
+    Ok((platform, own))
+}
+
+fn store(
+    tuning: StoreTuning,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Option<StoreSettings>, Vec<&'static str>), ConfigError> {
+    let names = [
+        environment::BUCKET_ENDPOINT,
+        environment::BUCKET_KEY,
+        environment::BUCKET_SECRET,
+        environment::BUCKET_NAME,
+        environment::BUCKET_PATH_PREFIX,
+    ];
+    let set = |name: &str| variables(name).filter(|value| !value.is_empty());
+    let values: Vec<Option<String>> = names.iter().map(|name| set(name)).collect();
+    let [Some(endpoint), Some(key), Some(secret), Some(bucket), Some(prefix)] = values.as_slice() else {
+        let missing = names.iter().zip(&values).filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+        return Ok((None, missing));
+    };
+    let mut mistakes = Vec::new();
+    match url::Url::parse(endpoint) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+        _ => mistakes.push(format!("{}: expected an http or https URL", environment::BUCKET_ENDPOINT)),
+    }
+    const MIB: u64 = 1024 * 1024;
+    if !(5 * MIB..=64 * MIB).contains(&tuning.part_size) {
+        mistakes.push("store.part_size: expected 5 MiB to 64 MiB, in bytes".to_owned());
+    }
+    if !mistakes.is_empty() {
+        return Err(ConfigError::NotAllowed(mistakes));
+    }
+    let settings = StoreSettings {
+        endpoint: endpoint.clone(),
+        key: key.clone(),
+        secret: Secret::new(secret.clone()),
+        bucket: bucket.clone(),
+        prefix: if prefix.ends_with('/') { prefix.clone() } else { format!("{prefix}/") },
+        region: tuning.region,
+        path_style: tuning.path_style,
+        timeout: tuning.timeout,
+        part_size: tuning.part_size,
+    };
+    Ok((Some(settings), Vec::new()))
+}
+
+impl Platform {
+    /// Says at start what is odd about the settings; call it once logging is up.
+    pub fn log_oddities(&self, variables: &dyn Fn(&str) -> Option<String>) {
+        for name in &self.store_missing {
+            tracing::error!(variable = name, "log storage is not configured: no log will be archived");
+        }
+        let prefix = variables(environment::BUCKET_PATH_PREFIX).unwrap_or_default();
+        if self.store.is_some() && !prefix.ends_with('/') {
+            tracing::warn!(variable = environment::BUCKET_PATH_PREFIX, "a final / was added to the path prefix");
+        }
+    }
+}
+
+/// For serde: a duration as a number of seconds, whole or not, up to ten years.
+///
+/// # Errors
+/// When it is no number, negative or too large.
+pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    let limit = 10.0 * 365.0 * 86_400.0;
+    if !(0.0..=limit).contains(&seconds) {
+        return Err(serde::de::Error::custom("expected a number of seconds from 0 to ten years"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    seconds(deserializer).map(Some)
+}
+
+/// The process's own environment, as [`load`] takes it. A variable that is no Unicode counts as not set.
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,259 @@
+//! The one consume loop: durable pull consumers whose unacknowledged message is the lease on a piece of work. Only this
+//! file acknowledges.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_nats::jetstream::{AckKind, Message, consumer, stream};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use protocol::names::subjects;
+use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use crate::nats::Nats;
+
+/// A durable consumer and how much of it one replica takes.
+#[derive(Debug, Clone)]
+pub struct WorkQueue {
+    /// Name of the durable consumer, shared by all replicas.
+    pub consumer: String,
+    /// Subjects of the work.
+    pub filters: Vec<String>,
+    /// Pieces of work in hand over all replicas.
+    pub max_in_hand: usize,
+    /// Pieces of work in hand at this replica.
+    pub max_here: usize,
+}
+
+/// One piece of work.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Subject of the message.
+    pub subject: String,
+    /// The message.
+    pub payload: Bytes,
+    /// How often it was delivered, this time included.
+    pub delivered: u64,
+    /// Cancelled when this process is told to stop: answer [`Verdict::Release`] soon.
+    pub stop: CancellationToken,
+}
+
+impl Delivery {
+    /// A delay before the next try that grows with each, from one second to `limit`.
+    pub fn backoff(&self, limit: Duration) -> Duration {
+        let exponent = u32::try_from(self.delivered.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        Duration::from_secs(1 << exponent).min(limit)
+    }
+}
+
+/// What became of a piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done, or found done.
+    Done,
+    /// It did not work for a passing cause.
+    Retry {
+        /// When to try again.
+        after: Duration,
+        /// The cause, for the log.
+        why: String,
+    },
+    /// Another replica shall have it at once.
+    Release,
+    /// It can't ever work: kept among the dead letters.
+    Poison {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Takes work until `shutdown`, then lets what is in hand finish. A lease is prolonged every third of its time for as
+/// long as the handler runs.
+pub async fn run<H, F>(nats: Nats, queue: WorkQueue, handler: H, shutdown: CancellationToken)
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    let places = Arc::new(Semaphore::new(queue.max_here));
+    let mut in_hand = JoinSet::new();
+    let mut failures = 0_u32;
+    while !shutdown.is_cancelled() {
+        while in_hand.try_join_next().is_some() {}
+        let taken = tokio::select! {
+            taken = take(&nats, &queue, &places, &handler, &mut in_hand, &shutdown) => taken,
+            () = shutdown.cancelled() => break,
+        };
+        match taken {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures = (failures + 1).min(6);
+                warn!(consumer = %queue.consumer, %error, "work can't be taken, trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(100 << failures)) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+        }
+    }
+    while in_hand.join_next().await.is_some() {}
+}
+
+/// A pull request ends after this time, so that places freed meanwhile are offered again.
+const PULL_EXPIRES: Duration = Duration::from_secs(2);
+/// A pull request asks for at most this many messages.
+const PULL_BATCH: usize = 64;
+
+type TakeError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn take<H, F>(
+    nats: &Nats,
+    queue: &WorkQueue,
+    places: &Arc<Semaphore>,
+    handler: &Arc<H>,
+    in_hand: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> Result<(), TakeError>
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    let consumer = nats.stream.create_consumer(config(nats, queue)).await?;
+    loop {
+        // Only as many are asked for as can be held: a message that waits here would lose its lease.
+        let first = places.clone().acquire_owned().await?;
+        let mut permits = vec![first];
+        while permits.len() < PULL_BATCH
+            && let Ok(permit) = places.clone().try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        let mut batch = consumer.batch().max_messages(permits.len()).expires(PULL_EXPIRES).messages().await?;
+        loop {
+            let next = tokio::select! {
+                next = batch.next() => next,
+                () = shutdown.cancelled() => {
+                    while let Some(Some(Ok(message))) = batch.next().now_or_never() {
+                        settle(nats, queue, &message, Verdict::Release).await;
+                    }
+                    return Ok(());
+                }
+            };
+            let Some(message) = next else { break };
+            let message = message?;
+            let Some(permit) = permits.pop() else { break };
+            let (nats, queue, handler, stop) = (nats.clone(), queue.clone(), handler.clone(), shutdown.clone());
+            let span = info_span!("work", consumer = %queue.consumer, subject = %message.subject);
+            in_hand.spawn(
+                async move {
+                    let verdict = hold(&nats, &message, handler.as_ref(), stop).await;
+                    settle(&nats, &queue, &message, verdict).await;
+                    drop(permit);
+                }
+                .instrument(span),
+            );
+        }
+        while in_hand.try_join_next().is_some() {}
+    }
+}
+
+fn config(nats: &Nats, queue: &WorkQueue) -> consumer::pull::Config {
+    consumer::pull::Config {
+        durable_name: Some(queue.consumer.clone()),
+        filter_subjects: queue.filters.clone(),
+        ack_policy: consumer::AckPolicy::Explicit,
+        ack_wait: nats.ack_wait,
+        max_deliver: -1,
+        max_ack_pending: i64::try_from(queue.max_in_hand).unwrap_or(i64::MAX),
+        max_waiting: 2048,
+        num_replicas: nats.replicas,
+        ..consumer::pull::Config::default()
+    }
+}
+
+/// Runs the handler and prolongs the lease meanwhile.
+async fn hold<H, F>(nats: &Nats, message: &Message, handler: &H, stop: CancellationToken) -> Verdict
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    let delivered = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
+    let delivery =
+        Delivery { subject: message.subject.to_string(), payload: message.payload.clone(), delivered, stop };
+    // A task of its own: a panic in a handler ends one piece of work, not the loop.
+    let mut work = tokio::spawn(handler(delivery).in_current_span());
+    let mut lease = tokio::time::interval(nats.ack_wait / 3);
+    lease.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    lease.tick().await;
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                return done.unwrap_or_else(|panic| {
+                    error!(%panic, "the handler of a message ended by a panic");
+                    Verdict::Retry { after: Duration::from_secs(30), why: "the handler panicked".to_owned() }
+                });
+            }
+            _ = lease.tick() => {
+                if let Err(error) = message.ack_with(AckKind::Progress).await {
+                    warn!(%error, "the lease could not be prolonged");
+                }
+            }
+        }
+    }
+}
+
+async fn settle(nats: &Nats, queue: &WorkQueue, message: &Message, verdict: Verdict) {
+    let kind = match verdict {
+        Verdict::Done => AckKind::Ack,
+        Verdict::Retry { after, why } => {
+            warn!(after_seconds = after.as_secs_f64(), %why, "will be tried again");
+            AckKind::Nak(Some(after))
+        }
+        Verdict::Release => AckKind::Nak(None),
+        Verdict::Poison { why } => {
+            error!(%why, "a message can't be used, kept among the dead letters");
+            match bury(nats, queue, message, &why).await {
+                Ok(()) => AckKind::Term,
+                Err(error) => {
+                    warn!(%error, "the dead letter could not be kept");
+                    AckKind::Nak(Some(Duration::from_secs(30)))
+                }
+            }
+        }
+    };
+    if let Err(error) = message.ack_with(kind).await {
+        // The message comes again, and the handler finds its work done.
+        debug!(%error, "an acknowledgement could not be sent");
+    }
+}
+
+async fn bury(nats: &Nats, queue: &WorkQueue, message: &Message, why: &str) -> Result<(), TakeError> {
+    const THIRTY_DAYS: Duration = Duration::from_secs(30 * 86_400);
+    nats.jetstream
+        .get_or_create_stream(stream::Config {
+            name: subjects::DEAD_LETTER_STREAM.to_owned(),
+            subjects: vec![subjects::DEAD_LETTERS.to_owned()],
+            max_age: THIRTY_DAYS,
+            max_bytes: 1024 * 1024 * 1024,
+            num_replicas: nats.replicas,
+            ..stream::Config::default()
+        })
+        .await?;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Quayside-Reason", one_line(why).as_str());
+    let subject = subjects::dead_letter(&queue.consumer, &message.subject);
+    nats.jetstream.publish_with_headers(subject, headers, message.payload.clone()).await?.await?;
+    Ok(())
+}
+
+/// Header values hold no line ends.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect()
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} (delivery {})", self.subject, self.delivered)
+    }
+}

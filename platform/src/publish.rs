@@ -1,0 +1,183 @@
+//! The one place that writes to the stream.
+
+use std::time::Duration;
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{context::PublishErrorKind, stream::LastRawMessageErrorKind},
+};
+use bytes::Bytes;
+use protocol::{
+    Event, ExecutionRequest, JobEvent, JobRecord, job_event,
+    names::subjects::{
+        self, CONTENT_TYPE, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
+    },
+};
+use tracing::debug;
+
+use crate::nats::Nats;
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the stream, under this sequence.
+    Won {
+        /// Sequence in the stream.
+        sequence: u64,
+    },
+    /// Something else was written since the caller read.
+    Conflict,
+}
+
+/// The stream could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// A message can't be written as JSON.
+    #[error("a message can't be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// A message in the stream can't be read.
+    #[error("the message on {subject} can't be read")]
+    Decode {
+        /// Its subject.
+        subject: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The message is larger than the server takes.
+    #[error("the message of {size} bytes is larger than NATS takes")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+    },
+    /// The server did not answer, or refused.
+    #[error("the stream did not take a message")]
+    Publish(#[source] async_nats::jetstream::context::PublishError),
+    /// The server did not answer, or refused.
+    #[error("the stream could not be read")]
+    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Attempts at one write whose answer does not come.
+const ATTEMPTS: u32 = 4;
+
+/// Publishes one event, taken only when the job's last event has the sequence `expected` (0: none).
+///
+/// # Errors
+/// When the stream did not answer; whether the event is in it is then unknown, and the caller starts over by reading.
+pub async fn event(nats: &Nats, event: Event, record: JobRecord, expected: u64) -> Result<Written, StreamError> {
+    let subject = subjects::event(&record.process_id, &record.job_id, event);
+    let filter = subjects::events_of(&record.process_id, &record.job_id);
+    let write_id = record.write_id.clone();
+    let payload = serde_json::to_vec(&JobEvent::new(event, record)).map_err(StreamError::Encode)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT, filter.as_str());
+    headers.insert(CONTENT_TYPE, job_event::CONTENT_TYPE);
+    let is_ours = |payload: &[u8]| {
+        serde_json::from_slice::<JobEvent>(payload).is_ok_and(|found| found.record().write_id == write_id)
+    };
+    compare_and_set(nats, &subject, &filter, headers, payload.into(), expected, is_ours).await
+}
+
+/// Publishes an execution request: the commit point of a job. Taken only when there is none of this job.
+///
+/// # Errors
+/// As [`event`].
+pub async fn execution(nats: &Nats, request: &ExecutionRequest) -> Result<Written, StreamError> {
+    let subject = subjects::execution(&request.record.process_id, &request.record.job_id);
+    let payload = serde_json::to_vec(request).map_err(StreamError::Encode)?;
+    let is_ours = |payload: &[u8]| {
+        serde_json::from_slice::<ExecutionRequest>(payload)
+            .is_ok_and(|found| found.record.write_id == request.record.write_id)
+    };
+    compare_and_set(nats, &subject, &subject, HeaderMap::new(), payload.into(), 0, is_ours).await
+}
+
+/// Stores a result where no bucket is configured. Repeating it replaces it.
+///
+/// # Errors
+/// When it is too large, or the stream did not answer.
+pub async fn result(nats: &Nats, subject: String, payload: Bytes) -> Result<(), StreamError> {
+    publish(nats, &subject, HeaderMap::new(), payload).await.map(|_| ())
+}
+
+async fn compare_and_set(
+    nats: &Nats,
+    subject: &str,
+    filter: &str,
+    mut headers: HeaderMap,
+    payload: Bytes,
+    expected: u64,
+    is_ours: impl Fn(&[u8]) -> bool,
+) -> Result<Written, StreamError> {
+    headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string().as_str());
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match publish(nats, subject, headers.clone(), payload.clone()).await {
+            Ok(sequence) => return Ok(Written::Won { sequence }),
+            Err(StreamError::Publish(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                // A refused write does not prove that another won: an earlier attempt of ours may have.
+                return Ok(match last(nats, filter).await? {
+                    Some(message) if is_ours(&message.payload) => Written::Won { sequence: message.sequence },
+                    _ => Written::Conflict,
+                });
+            }
+            Err(error @ StreamError::Publish(_)) if attempt < ATTEMPTS => {
+                debug!(%subject, attempt, error = %crate::telemetry::chain(&error), "publishing again");
+                tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn publish(nats: &Nats, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<u64, StreamError> {
+    let size = payload.len();
+    let stored = async {
+        let sent = nats.jetstream.publish_with_headers(subject.to_owned(), headers, payload).await?;
+        sent.await
+    };
+    match stored.await {
+        Ok(ack) => Ok(ack.sequence),
+        Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => Err(StreamError::TooLarge { size }),
+        Err(error) => Err(StreamError::Publish(error)),
+    }
+}
+
+/// A message of the stream as its leader has it.
+#[derive(Debug, Clone)]
+pub struct LastMessage {
+    /// Its subject.
+    pub subject: String,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+/// The last message whose subject matches `filter`, answered by the stream's leader.
+///
+/// # Errors
+/// When the leader did not answer.
+pub async fn last(nats: &Nats, filter: &str) -> Result<Option<LastMessage>, StreamError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match nats.stream.get_last_raw_message_by_subject(filter).await {
+            Ok(message) => {
+                return Ok(Some(LastMessage {
+                    subject: message.subject.to_string(),
+                    sequence: message.sequence,
+                    payload: message.payload,
+                }));
+            }
+            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => return Ok(None),
+            Err(error) if attempt < ATTEMPTS => {
+                debug!(%filter, attempt, %error, "reading again");
+                tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+            }
+            Err(error) => return Err(StreamError::Read(Box::new(error))),
+        }
+    }
+}
