@@ -40,7 +40,27 @@ pub struct Bind {
 #[serde(transparent)]
 pub struct PublicUrl(String);
 
+/// A text that is no [`PublicUrl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an http or https URL without user, query and fragment")]
+pub struct InvalidPublicUrl;
+
 impl PublicUrl {
+    /// Takes the text as it is, without final slashes.
+    ///
+    /// # Errors
+    /// If links can't begin with it.
+    pub fn parse(text: &str) -> Result<Self, InvalidPublicUrl> {
+        let url = url::Url::parse(text).map_err(|_| InvalidPublicUrl)?;
+        let fits = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if fits { Ok(Self(text.trim().trim_end_matches('/').to_owned())) } else { Err(InvalidPublicUrl) }
+    }
+
     /// The URL, ready for a path to be appended.
     pub fn as_str(&self) -> &str {
         &self.0

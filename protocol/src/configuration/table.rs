@@ -1,0 +1,104 @@
+use std::cell::RefCell;
+
+use config::{Map, Value, ValueKind};
+
+use super::{
+    Position,
+    findings::{Findings, key_path},
+    node::Node,
+};
+
+/// A mapping with known keys. [`Table::finish`] warns of the others.
+pub(super) struct Table<'a> {
+    entries: &'a Map<String, Value>,
+    pub(super) path: String,
+    position: Option<Position>,
+    findings: &'a RefCell<Findings>,
+    known: RefCell<Vec<&'static str>>,
+}
+
+/// How alike an unknown key must be to a known one to be taken for a slip: 1 is equal.
+const LIKENESS_OF_A_SLIP: f64 = 0.8;
+
+impl<'a> Table<'a> {
+    pub(super) fn new(
+        entries: &'a Map<String, Value>,
+        path: String,
+        position: Option<Position>,
+        findings: &'a RefCell<Findings>,
+    ) -> Self {
+        Self { entries, path, position, findings, known: RefCell::default() }
+    }
+
+    /// The value of a key that may be absent; null counts as absent.
+    pub(super) fn get(&self, key: &'static str) -> Option<Node<'a>> {
+        self.get_even_null(key).filter(|node| !matches!(node.value.kind, ValueKind::Nil))
+    }
+
+    /// The value of a key that may be absent.
+    pub(super) fn get_even_null(&self, key: &'static str) -> Option<Node<'a>> {
+        self.known.borrow_mut().push(key);
+        self.entries.get(key).map(|value| self.node(key, value))
+    }
+
+    /// The value of a key that must be there and not null.
+    pub(super) fn require(&self, key: &'static str, allowed: &str) -> Option<Node<'a>> {
+        let node = self.get(key);
+        if node.is_none() {
+            let path = key_path(&self.path, key);
+            self.findings.borrow_mut().mistake(path, self.position, format!("is missing; allowed: {allowed}"));
+        }
+        node
+    }
+
+    /// The mapping under a key that may be absent.
+    pub(super) fn section(&self, key: &'static str) -> Option<Table<'a>> {
+        self.get(key).and_then(|node| node.table())
+    }
+
+    /// What a reader makes of a key that may be absent.
+    pub(super) fn read<T>(&self, key: &'static str, read: impl FnOnce(&Node<'a>) -> Option<T>) -> Option<T> {
+        self.get(key).and_then(|node| read(&node))
+    }
+
+    /// Like [`Table::read`], with the empty text counting as absent: what a variable without value leaves.
+    pub(super) fn optional_text(&self, key: &'static str) -> Option<String> {
+        let node = self.get(key)?;
+        if matches!(&node.value.kind, ValueKind::String(text) if text.is_empty()) { None } else { node.text() }
+    }
+
+    /// Every entry, in the file's order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> {
+        self.entries.iter().map(|(key, value)| (key.as_str(), self.node(key, value)))
+    }
+
+    /// Known keys that are read without effect.
+    pub(super) fn ignore(&self, keys: &[&'static str]) {
+        self.known.borrow_mut().extend(keys);
+    }
+
+    pub(super) fn mistake(&self, message: impl Into<String>) {
+        self.findings.borrow_mut().mistake(self.path.clone(), self.position, message);
+    }
+
+    pub(super) fn warning(&self, message: impl Into<String>) {
+        self.findings.borrow_mut().warning(self.path.clone(), self.position, message);
+    }
+
+    /// Warns of each key that nothing asked for.
+    pub(super) fn finish(self) {
+        let known = self.known.borrow();
+        for (key, node) in self.entries().filter(|(key, _)| !known.contains(key)) {
+            let likeness = |known: &&'static str| strsim::normalized_damerau_levenshtein(known, key);
+            let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            match nearest.filter(|known| likeness(known) >= LIKENESS_OF_A_SLIP) {
+                Some(known) => node.warning(format!("unknown key, ignored; did you mean {known}?")),
+                None => node.warning("unknown key, ignored"),
+            }
+        }
+    }
+
+    fn node(&self, key: &str, value: &'a Value) -> Node<'a> {
+        Node { value, path: key_path(&self.path, key), findings: self.findings }
+    }
+}
