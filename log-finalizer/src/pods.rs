@@ -1,0 +1,173 @@
+//! The finalizer's half of an executor: find the pod of a job, read its log, release it.
+//!
+//! Everything is level-based and repeatable: what is gone already counts as done.
+
+use std::{error::Error, sync::Arc};
+
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
+use jiff::Timestamp;
+use protocol::{
+    JobId,
+    job_record::{ExecutorKind, Workload},
+};
+
+/// The log of one container: chunks of any size, in order, to its end.
+pub type LogStream = BoxStream<'static, Result<Bytes, PodsError>>;
+
+/// The pod that ran a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its containers in the order of the archive: init containers first.
+    pub containers: Vec<Container>,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// True of an init container.
+    pub init: bool,
+    /// True of the one container whose log holds the result.
+    pub main: bool,
+    /// False when it never started: its log is empty then, and that is no gap.
+    pub started: bool,
+}
+
+/// What is written on the workload after the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultAnnotations {
+    /// Media type of the result; absent without marker.
+    pub media_type: Option<String>,
+    /// The result's text, empty without marker; absent when it is too long, or is no text.
+    pub value: Option<String>,
+}
+
+/// A workload that is still held for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The job it belongs to.
+    pub job: JobId,
+    /// What can be said of the workload by looking at it.
+    pub workload: Workload,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// One page of held workloads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldPage {
+    /// At most some hundred.
+    pub held: Vec<Held>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A workload can't be seen, read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PodsError {
+    /// This process does not serve the executor that made the workload.
+    #[error("the executor {0:?} is not set up here")]
+    NoExecutor(ExecutorKind),
+    /// The pod can't be looked up.
+    #[error("the pod can't be looked up")]
+    Find(#[source] Cause),
+    /// The log is gone, and will not come back.
+    #[error("the log of container {container} is gone")]
+    LogGone {
+        /// Name of the container.
+        container: String,
+        /// Why.
+        source: Cause,
+    },
+    /// The log can't be read now.
+    #[error("the log of container {container} can't be read")]
+    Log {
+        /// Name of the container.
+        container: String,
+        /// Why.
+        source: Cause,
+    },
+    /// The result can't be written on the workload.
+    #[error("the workload can't be annotated")]
+    Annotate(#[source] Cause),
+    /// The workload can't be released.
+    #[error("the workload can't be released")]
+    Release(#[source] Cause),
+}
+
+/// What an executor's own library says.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+impl PodsError {
+    /// True when trying again can't help.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::LogGone { .. })
+    }
+}
+
+/// What each executor provides.
+pub trait PodSource: Send + Sync {
+    /// The pod that ran the job: the one that the workload names, else the newest. `None` when there is none (any more).
+    fn pod<'a>(&'a self, job: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>>;
+
+    /// The log of one container from its beginning to what is there now. Errors also come in the stream; a stream that
+    /// ends without one is the whole log. It must not wait for ever for the next chunk.
+    fn log<'a>(
+        &'a self,
+        workload: &'a Workload,
+        pod: &'a str,
+        container: &'a str,
+    ) -> BoxFuture<'a, Result<LogStream, PodsError>>;
+
+    /// Writes the annotations on the workload where there are some, then lets its pods go: whoever deletes them, they
+    /// vanish. Neither is an error when the workload is gone.
+    fn release<'a>(
+        &'a self,
+        job: &'a JobId,
+        workload: &'a Workload,
+        annotations: Option<&'a ResultAnnotations>,
+    ) -> BoxFuture<'a, Result<(), PodsError>>;
+
+    /// One page of the workloads that were not released; `after` is the page before's [`HeldPage::next`].
+    fn held<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Result<HeldPage, PodsError>>;
+}
+
+/// The executors that this process serves; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Pods {
+    kubernetes: Option<Arc<dyn PodSource>>,
+    local: Option<Arc<dyn PodSource>>,
+}
+
+impl Pods {
+    /// Serves one more executor.
+    #[must_use]
+    pub fn with(mut self, kind: ExecutorKind, source: Arc<dyn PodSource>) -> Self {
+        match kind {
+            ExecutorKind::Kubernetes => self.kubernetes = Some(source),
+            ExecutorKind::Local => self.local = Some(source),
+        }
+        self
+    }
+
+    /// The executor that made a workload.
+    ///
+    /// # Errors
+    /// When this process does not serve it.
+    pub fn of(&self, workload: &Workload) -> Result<&dyn PodSource, PodsError> {
+        let source = match workload.executor {
+            ExecutorKind::Kubernetes => &self.kubernetes,
+            ExecutorKind::Local => &self.local,
+        };
+        source.as_deref().ok_or(PodsError::NoExecutor(workload.executor))
+    }
+
+    /// Every executor that is served.
+    pub fn sources(&self) -> impl Iterator<Item = &dyn PodSource> {
+        [&self.kubernetes, &self.local].into_iter().filter_map(|source| source.as_deref())
+    }
+}
