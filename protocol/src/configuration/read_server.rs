@@ -74,6 +74,9 @@ fn limits(table: Table<'_>) -> Limits {
         max_items: table.read("max_items", items).unwrap_or(LIMIT_IF_UNSET),
         on_exceed: table.read("on_exceed", |node| node.word(&words)).unwrap_or_default(),
     };
+    if limits.default_items > limits.max_items {
+        table.warning("has default_items above max_items; no list is longer than max_items");
+    }
     table.finish();
     limits
 }
@@ -106,7 +109,7 @@ fn library_levels(node: &Node<'_>) -> Option<LibraryLevels> {
 /// Reads `logging`.
 pub(super) fn logging(table: Table<'_>) -> Logging {
     let logging = Logging {
-        level: table.read("level", level).unwrap_or_default(),
+        level: table.read("level", level),
         logfile: table.optional_text("logfile"),
         logformat: table.optional_text("logformat"),
         dateformat: table.optional_text("dateformat"),

@@ -117,7 +117,7 @@ pub type LibraryLevels = IndexMap<String, LogLevel>;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Logging {
     /// `level`.
-    pub level: LogLevel,
+    pub level: Option<LogLevel>,
     /// `logfile`: a path; unset: standard error.
     pub logfile: Option<String>,
     /// `logformat`, as written (Python's notation).
@@ -127,13 +127,12 @@ pub struct Logging {
 }
 
 /// A log level of Python's `logging`, in any case.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogLevel {
     /// `CRITICAL` (or `FATAL`).
     Critical,
-    /// `ERROR`, pygeoapi's default.
-    #[default]
+    /// `ERROR`.
     Error,
     /// `WARNING` (or `WARN`).
     Warning,

@@ -17,9 +17,6 @@ pub(super) struct Table<'a> {
     known: RefCell<Vec<&'static str>>,
 }
 
-/// How alike an unknown key must be to a known one to be taken for a slip: 1 is equal.
-const LIKENESS_OF_A_SLIP: f64 = 0.8;
-
 impl<'a> Table<'a> {
     pub(super) fn new(
         entries: &'a Map<String, Value>,
@@ -89,9 +86,7 @@ impl<'a> Table<'a> {
     pub(super) fn finish(self) {
         let known = self.known.borrow();
         for (key, node) in self.entries().filter(|(key, _)| !known.contains(key)) {
-            let likeness = |known: &&'static str| strsim::normalized_damerau_levenshtein(known, key);
-            let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            match nearest.filter(|known| likeness(known) >= LIKENESS_OF_A_SLIP) {
+            match meant(key, &known) {
                 Some(known) => node.warning(format!("unknown key, ignored; did you mean {known}?")),
                 None => node.warning("unknown key, ignored"),
             }
@@ -101,4 +96,14 @@ impl<'a> Table<'a> {
     fn node(&self, key: &str, value: &'a Value) -> Node<'a> {
         Node { value, path: key_path(&self.path, key), findings: self.findings }
     }
+}
+
+/// The known key that an unknown one is a slip of: at most two letters off, and at most one in three. Case, hyphens and
+/// underscores don't count.
+fn meant(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    let plain = |key: &str| key.to_lowercase().replace(['_', '-'], "");
+    let key = plain(key);
+    let most = (key.chars().count() / 3).min(2);
+    let distance = |known: &&'static str| strsim::damerau_levenshtein(&plain(known), &key);
+    known.iter().copied().min_by_key(distance).filter(|known| distance(known) <= most)
 }

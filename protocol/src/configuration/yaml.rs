@@ -1,11 +1,13 @@
 //! YAML 1.1 as PyYAML's safe loader and pygeoapi's variables read it, as a format of the `config` crate.
 //!
-//! text → parser events (serde-saphyr's parser) → `compose` (anchors, merge keys, tags; `expand` variables; `scalar`
-//! types) → `config` values, each with its place as origin.
+//! text → parser events (serde-saphyr's parser) → `typed` scalars (`expand` variables, then `scalar` types) → `compose`
+//! (nesting, anchors; `merge` keys) → `config` values, each with its place as origin.
 
 mod compose;
 mod expand;
+mod merge;
 mod scalar;
+mod typed;
 
 use std::{
     collections::BTreeMap,

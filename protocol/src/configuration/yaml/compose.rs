@@ -1,13 +1,14 @@
-//! From parser events to values: anchors and aliases, merge keys, tags, duplicate keys.
+//! From parser events to values: nesting, anchors and aliases, and the limits on both.
 
 use std::collections::HashMap;
 
-use config::{Map, Value, ValueKind};
-use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Tag};
+use config::{Value, ValueKind};
+use serde_saphyr::granit_parser::{self, Event, Marker, Parser};
 
 use super::{
-    expand::{self, Expansion},
-    origin, scalar,
+    merge::{self, Entry, Key},
+    origin,
+    typed::{self, Typed},
 };
 use crate::configuration::{
     Position,
@@ -20,7 +21,6 @@ const MAX_DEPTH: usize = 100;
 /// few lines could otherwise ask for any amount of memory.
 const MAX_COPIED_WEIGHT: usize = 32 * 1024 * 1024;
 const NODE_WEIGHT: usize = 128;
-const YAML_TAGS: &str = "tag:yaml.org,2002:";
 
 /// Reads one document. The value is what could be read; it is null if that is nothing.
 pub(super) fn compose(
@@ -59,7 +59,7 @@ pub(super) fn compose(
             Err(error) => Err(Stop::at(*error.marker(), format!("is no YAML: {}", error.info()))),
         };
         if let Err(stop) = outcome {
-            composer.mistake(stop.position, stop.message);
+            composer.findings.mistake(composer.path_or_document(), Some(stop.position), stop.message);
             composer.findings.incomplete = true;
             break;
         }
@@ -116,33 +116,24 @@ enum Content {
     Mapping { entries: Vec<Entry>, key: Option<Key> },
 }
 
-struct Entry {
-    key: Key,
-    value: Value,
-}
-
-struct Key {
-    /// None if it is no scalar: reported, and its value is dropped.
-    text: Option<String>,
-    position: Position,
-    is_merge: bool,
-}
-
 impl Composer<'_> {
     fn event(&mut self, event: Event<'_>, start: Marker) -> Result<(), Stop> {
         let at = position(start);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let node = self.scalar(&text, style, tag.as_deref(), at);
-                self.complete(node, anchor, at)
+                let Typed { kind, text, is_merge, mistakes } =
+                    typed::scalar(&text, style, tag.as_deref(), self.environment);
+                for mistake in mistakes {
+                    self.mistake(at, mistake);
+                }
+                self.complete(Node { is_merge, ..Node::scalar(kind, &text) }, anchor, at)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.check_collection_tag(tag.as_deref(), "seq", at);
-                self.open(anchor, at, Content::List(Vec::new()))
+                self.open(anchor, at, Content::List(Vec::new()), typed::collection(tag.as_deref(), "seq"))
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.check_collection_tag(tag.as_deref(), "map", at);
-                self.open(anchor, at, Content::Mapping { entries: Vec::new(), key: None })
+                let content = Content::Mapping { entries: Vec::new(), key: None };
+                self.open(anchor, at, content, typed::collection(tag.as_deref(), "map"))
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, at),
@@ -155,7 +146,16 @@ impl Composer<'_> {
         }
     }
 
-    fn open(&mut self, anchor: usize, position: Position, content: Content) -> Result<(), Stop> {
+    fn open(
+        &mut self,
+        anchor: usize,
+        position: Position,
+        content: Content,
+        mistake: Option<String>,
+    ) -> Result<(), Stop> {
+        if let Some(mistake) = mistake {
+            self.mistake(position, mistake);
+        }
         if anchor != 0 {
             self.anchors.insert(anchor, None);
         }
@@ -167,7 +167,10 @@ impl Composer<'_> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let kind = match frame.content {
             Content::List(items) => ValueKind::Array(items),
-            Content::Mapping { entries, .. } => ValueKind::Table(self.merge(entries)),
+            Content::Mapping { entries, .. } => {
+                let path = self.path();
+                ValueKind::Table(merge::merge(entries, &path, &mut self.findings))
+            }
         };
         let node = Node { kind, key: None, is_merge: false, weight: frame.weight, depth: frame.depth + 1 };
         self.complete(node, frame.anchor, frame.position)
@@ -227,94 +230,6 @@ impl Composer<'_> {
         }
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Position) -> Node {
-        let is_plain = style == ScalarStyle::Plain;
-        let name = tag.map(|tag| (tag, tag.suffix_in_namespace(YAML_TAGS)));
-        let kind = match name {
-            None if is_plain => return self.plain(text, at),
-            None => ValueKind::String(text.to_owned()),
-            Some((_, Some(name))) => {
-                let typed = match &*name {
-                    "str" | "timestamp" => Some(ValueKind::String(text.to_owned())),
-                    "int" => scalar::integer(text),
-                    "float" => scalar::float(text).or_else(|| text.parse().ok().map(ValueKind::Float)),
-                    "bool" => scalar::word(&text.to_lowercase()).filter(|kind| matches!(kind, ValueKind::Boolean(_))),
-                    "null" => Some(ValueKind::Nil),
-                    "merge" => return Node { is_merge: true, ..Node::scalar(ValueKind::Nil, "<<") },
-                    _ => None,
-                };
-                typed.unwrap_or_else(|| {
-                    self.mistake(at, format!("the tag !!{name} doesn't fit; allowed: none, or !!str before a text"));
-                    ValueKind::Nil
-                })
-            }
-            Some((tag, None)) => match (tag.handle(), tag.suffix()) {
-                ("!", "env") => return self.plain(text, at),
-                ("!", "") | ("", "!") => ValueKind::String(text.to_owned()),
-                (handle, suffix) => {
-                    self.mistake(at, format!("the tag {handle}{suffix} is unknown; allowed: none"));
-                    ValueKind::Nil
-                }
-            },
-        };
-        Node::scalar(kind, text)
-    }
-
-    fn plain(&mut self, text: &str, at: Position) -> Node {
-        match expand::expand(text, self.environment) {
-            Expansion::Untouched => Node { is_merge: text == "<<", ..Node::scalar(scalar::resolve(text), text) },
-            Expansion::Text(expanded) => Node::scalar(expand::retype(expanded.clone()), &expanded),
-            Expansion::Unset(names) => {
-                for name in names {
-                    self.mistake(
-                        at,
-                        format!("the environment variable {name} is not set; set it, or write ${{{name}:-default}}"),
-                    );
-                }
-                Node::scalar(ValueKind::Nil, text)
-            }
-        }
-    }
-
-    /// One mapping from its entries: merged ones first, as PyYAML orders them, a later key taking an earlier one's
-    /// place.
-    fn merge(&mut self, entries: Vec<Entry>) -> Map<String, Value> {
-        let (merged, own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.key.is_merge);
-        let mut table = Map::new();
-        for Entry { key, value } in merged {
-            let mut sources = match value.kind {
-                ValueKind::Array(items) => items,
-                _ => vec![value],
-            };
-            sources.reverse();
-            for source in sources {
-                match source.kind {
-                    ValueKind::Table(entries) => table.extend(entries),
-                    _ => self.mistake_at("<<", key.position, "is no mapping; allowed: a mapping, or a list of them"),
-                }
-            }
-        }
-        let mut seen: HashMap<String, Position> = HashMap::new();
-        for Entry { key, value } in own {
-            let Some(text) = key.text else { continue };
-            if let Some(earlier) = seen.insert(text.clone(), key.position) {
-                let path = key_path(&self.path(), &text);
-                let message = format!("stands here again, after {earlier}; the last one counts");
-                self.findings.warning(path, Some(key.position), message);
-            }
-            table.insert(text, value);
-        }
-        table
-    }
-
-    fn check_collection_tag(&mut self, tag: Option<&Tag>, expected: &str, at: Position) {
-        let Some(tag) = tag else { return };
-        let fits = tag.suffix_in_namespace(YAML_TAGS).is_some_and(|name| name == expected);
-        if !fits && tag.suffix() != "!" && !tag.suffix().is_empty() {
-            self.mistake(at, format!("the tag {}{} doesn't fit; allowed: none", tag.original_handle(), tag.suffix()));
-        }
-    }
-
     fn check_depth(&self, depth: usize, position: Position) -> Result<(), Stop> {
         if self.stack.len() + depth > MAX_DEPTH {
             return Err(Stop { position, message: format!("is nested more than {MAX_DEPTH} levels deep") });
@@ -322,14 +237,18 @@ impl Composer<'_> {
         Ok(())
     }
 
-    fn mistake(&mut self, position: Position, message: impl Into<String>) {
-        let path = self.path();
-        let path = if path.is_empty() { "document".to_owned() } else { path };
-        self.findings.mistake(path, Some(position), message);
+    /// Notes a mistake in the node at this place, or in the entry whose value it is.
+    fn mistake(&mut self, at: Position, message: impl Into<String>) {
+        let position = match self.stack.last().map(|frame| &frame.content) {
+            Some(Content::Mapping { key: Some(key), .. }) => key.position,
+            _ => at,
+        };
+        self.findings.mistake(self.path_or_document(), Some(position), message);
     }
 
-    fn mistake_at(&mut self, key: &str, position: Position, message: &str) {
-        self.findings.mistake(key_path(&self.path(), key), Some(position), message);
+    fn path_or_document(&self) -> String {
+        let path = self.path();
+        if path.is_empty() { "document".to_owned() } else { path }
     }
 
     /// The path of the node that comes next.
