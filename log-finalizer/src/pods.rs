@@ -2,6 +2,8 @@
 //!
 //! Everything is level-based and repeatable: what is gone already counts as done.
 
+pub mod kubernetes;
+
 use std::{error::Error, sync::Arc};
 
 use bytes::Bytes;

@@ -1,0 +1,361 @@
+//! Pods of Kubernetes Jobs. Needs: pods get, list, patch; pods/log get; jobs patch.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use futures::{AsyncReadExt, FutureExt, StreamExt, future::BoxFuture, stream};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Container as ContainerSpec, ContainerStatus, Pod as KubePod},
+};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{ListParams, LogParams, Patch, PatchParams},
+};
+use protocol::{
+    JobId,
+    job_record::{ExecutorKind, Workload},
+    names::kubernetes::{ANNOTATION_RESULT_MIMETYPE, ANNOTATION_RESULT_VALUE, LABEL_JOB_ID, POD_FINALIZER},
+};
+use serde_json::json;
+
+use super::{Cause, Container, Held, HeldPage, LogStream, Pod, PodSource, PodsError, ResultAnnotations};
+
+/// How long one answer may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// How long the next bytes of a log may take: it is not followed, so all of it is there.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// Pods of one page.
+const PAGE: u32 = 200;
+/// Bytes of one chunk of a log.
+const CHUNK: usize = 64 * 1024;
+/// The name of our changes in an object's managed fields.
+const FIELD_MANAGER: &str = "quayside-log-finalizer";
+
+/// Pods in a cluster; cheap to clone.
+#[derive(Clone)]
+pub struct KubernetesPods {
+    client: Client,
+    namespace: String,
+}
+
+/// The cluster can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is neither a kubeconfig nor a service account.
+    #[error("there is neither a usable kubeconfig nor a service account")]
+    Credentials(#[source] Box<kube::config::InferConfigError>),
+    /// The client can't be built.
+    #[error("the Kubernetes client can't be built")]
+    Client(#[source] Box<kube::Error>),
+}
+
+impl KubernetesPods {
+    /// A client from the kubeconfig, else from the service account; sends nothing yet. `namespace` is used outside a
+    /// cluster.
+    ///
+    /// # Errors
+    /// When there are no credentials, or they can't be used.
+    pub async fn connect(namespace: Option<String>) -> Result<Self, ConnectError> {
+        let mut config = Config::infer().await.map_err(|error| ConnectError::Credentials(Box::new(error)))?;
+        // Our own loops retry, and see when the server asks for less.
+        config.default_retry = false;
+        config.read_timeout = Some(STALL_LIMIT);
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+        Ok(Self::new(client, namespace))
+    }
+
+    /// Pods that `client` sees in `namespace`.
+    pub fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    fn pods(&self, namespace: &str) -> Api<KubePod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn of_job(&self, job: &JobId, workload: &Workload) -> Result<Vec<KubePod>, Cause> {
+        let selector = ListParams::default().labels(&format!("{LABEL_JOB_ID}={job}"));
+        let found = limited(self.pods(&workload.namespace).list(&selector)).await?;
+        Ok(found.items.into_iter().filter(|pod| belongs(pod, workload.job_uid.as_deref())).collect())
+    }
+
+    async fn open_log(&self, workload: &Workload, pod: &str, container: &str) -> Result<LogStream, PodsError> {
+        let parameters = LogParams { container: Some(container.to_owned()), ..LogParams::default() };
+        let name = container.to_owned();
+        let pods = self.pods(&workload.namespace);
+        let opened = tokio::time::timeout(REQUEST_LIMIT, pods.log_stream(pod, &parameters)).await;
+        let reader = match opened {
+            Err(late) => return Err(PodsError::Log { container: name, source: Box::new(late) }),
+            Ok(Err(kube::Error::Api(status))) if is_gone(status.code) => {
+                return Err(PodsError::LogGone { container: name, source: Box::new(kube::Error::Api(status)) });
+            }
+            Ok(Err(error)) => return Err(PodsError::Log { container: name, source: Box::new(error) }),
+            Ok(Ok(reader)) => Box::pin(reader),
+        };
+        let chunks = stream::try_unfold((reader, vec![0; CHUNK], name), |(mut reader, mut buffer, name)| async move {
+            let failed = |source: Cause| PodsError::Log { container: name.clone(), source };
+            let size = match tokio::time::timeout(STALL_LIMIT, reader.read(&mut buffer)).await {
+                Err(late) => return Err(failed(Box::new(late))),
+                Ok(read) => read.map_err(|error| failed(Box::new(error)))?,
+            };
+            let chunk = Bytes::copy_from_slice(&buffer[..size]);
+            Ok((size > 0).then_some((chunk, (reader, buffer, name))))
+        });
+        Ok(chunks.boxed())
+    }
+
+    async fn annotate(&self, workload: &Workload, annotations: &ResultAnnotations) -> Result<(), Cause> {
+        let mut values = BTreeMap::new();
+        if let Some(media_type) = &annotations.media_type {
+            values.insert(ANNOTATION_RESULT_MIMETYPE, media_type);
+        }
+        if let Some(value) = &annotations.value {
+            values.insert(ANNOTATION_RESULT_VALUE, value);
+        }
+        if values.is_empty() {
+            return Ok(());
+        }
+        let mut metadata = json!({ "annotations": values });
+        if let Some(uid) = &workload.job_uid {
+            // Another Job of the same name is not ours to write on: the server answers with a conflict.
+            metadata["uid"] = json!(uid);
+        }
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &workload.namespace);
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        gone_is_done(limited(jobs.patch_metadata(&workload.job_name, &parameters, &patch)).await, &[404, 409])
+    }
+
+    async fn let_go(&self, pod: &KubePod, workload: &Workload) -> Result<(), Cause> {
+        if !pod.finalizers().iter().any(|name| name == POD_FINALIZER) {
+            return Ok(());
+        }
+        // A merge patch would replace the whole list, the Job controller's finalizer included.
+        let patch = Patch::Strategic(json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": [POD_FINALIZER] } }));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let pods = self.pods(&workload.namespace);
+        gone_is_done(limited(pods.patch_metadata(&pod.name_any(), &parameters, &patch)).await, &[404])
+    }
+}
+
+impl PodSource for KubernetesPods {
+    fn pod<'a>(&'a self, job: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>> {
+        async move {
+            let found = self.of_job(job, workload).await.map_err(PodsError::Find)?;
+            Ok(choose(&found, workload.pod_name.as_deref()).map(pod_of))
+        }
+        .boxed()
+    }
+
+    fn log<'a>(
+        &'a self,
+        workload: &'a Workload,
+        pod: &'a str,
+        container: &'a str,
+    ) -> BoxFuture<'a, Result<LogStream, PodsError>> {
+        self.open_log(workload, pod, container).boxed()
+    }
+
+    fn release<'a>(
+        &'a self,
+        job: &'a JobId,
+        workload: &'a Workload,
+        annotations: Option<&'a ResultAnnotations>,
+    ) -> BoxFuture<'a, Result<(), PodsError>> {
+        async move {
+            if let Some(annotations) = annotations {
+                self.annotate(workload, annotations).await.map_err(PodsError::Annotate)?;
+            }
+            for pod in self.of_job(job, workload).await.map_err(PodsError::Release)? {
+                self.let_go(&pod, workload).await.map_err(PodsError::Release)?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn held<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Result<HeldPage, PodsError>> {
+        async move {
+            let mut page = ListParams::default().labels(LABEL_JOB_ID).limit(PAGE);
+            if let Some(token) = after {
+                page = page.continue_token(token);
+            }
+            let found = match tokio::time::timeout(REQUEST_LIMIT, self.pods(&self.namespace).list(&page)).await {
+                Err(late) => return Err(PodsError::Find(Box::new(late))),
+                // The list is too old to go on with; the next sweep starts it anew.
+                Ok(Err(kube::Error::Api(status))) if status.code == 410 => return Ok(HeldPage::default()),
+                Ok(found) => found.map_err(|error| PodsError::Find(Box::new(error)))?,
+            };
+            let next = found.metadata.continue_.filter(|token| !token.is_empty());
+            Ok(HeldPage { held: found.items.iter().filter_map(held_of).collect(), next })
+        }
+        .boxed()
+    }
+}
+
+async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
+    Ok(tokio::time::timeout(REQUEST_LIMIT, request).await??)
+}
+
+/// What the API server and the kubelet answer for a pod, container or log file that is not there any more.
+fn is_gone(code: u16) -> bool {
+    matches!(code, 400 | 404 | 410)
+}
+
+fn gone_is_done<T>(answer: Result<T, Cause>, gone: &[u16]) -> Result<(), Cause> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(cause) => match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) if gone.contains(&status.code) => Ok(()),
+            _ => Err(cause),
+        },
+    }
+}
+
+fn belongs(pod: &KubePod, job_uid: Option<&str>) -> bool {
+    let Some(uid) = job_uid else { return true };
+    pod.owner_references().iter().any(|owner| owner.kind == "Job" && owner.uid == uid)
+}
+
+/// The pod that the record names, else the newest.
+fn choose<'a>(pods: &'a [KubePod], name: Option<&str>) -> Option<&'a KubePod> {
+    let named = name.and_then(|name| pods.iter().find(|pod| pod.name_any() == name));
+    named.or_else(|| pods.iter().max_by_key(|pod| pod.creation_timestamp()))
+}
+
+fn pod_of(pod: &KubePod) -> Pod {
+    let status = pod.status.clone().unwrap_or_default();
+    let pending = status.phase.as_deref().is_none_or(|phase| phase == "Pending");
+    let started = |name: &str, statuses: Option<&Vec<ContainerStatus>>| {
+        let own = statuses.into_iter().flatten().find(|status| status.name == name);
+        // An evicted pod may have lost its containers' statuses: its log is asked for, and missed.
+        own.map_or(!pending, has_started)
+    };
+    let spec = pod.spec.clone().unwrap_or_default();
+    let container = |init: bool, main: bool, spec: ContainerSpec| Container {
+        started: started(
+            &spec.name,
+            if init { status.init_container_statuses.as_ref() } else { status.container_statuses.as_ref() },
+        ),
+        name: spec.name,
+        init,
+        main,
+    };
+    let init = spec.init_containers.unwrap_or_default().into_iter().map(|spec| container(true, false, spec));
+    let main = spec.containers.into_iter().enumerate().map(|(index, spec)| container(false, index == 0, spec));
+    Pod { name: pod.name_any(), containers: init.chain(main).collect() }
+}
+
+fn has_started(status: &ContainerStatus) -> bool {
+    let ran = |state: Option<&k8s_openapi::api::core::v1::ContainerState>| {
+        state.is_some_and(|state| {
+            let terminated = state.terminated.as_ref().is_some_and(|end| {
+                end.container_id.as_deref().is_some_and(|id| !id.is_empty())
+                    // The kubelet lost sight of it, which says nothing about whether it ran.
+                    || end.reason.as_deref() == Some("ContainerStatusUnknown")
+            });
+            state.running.is_some() || terminated
+        })
+    };
+    ran(status.state.as_ref()) || ran(status.last_state.as_ref())
+}
+
+/// A pod that has ended, or is being deleted, and waits for us.
+fn held_of(pod: &KubePod) -> Option<Held> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let is_over = matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some();
+    if !is_over || !pod.finalizers().iter().any(|name| name == POD_FINALIZER) {
+        return None;
+    }
+    let owner = pod.owner_references().iter().find(|owner| owner.kind == "Job");
+    Some(Held {
+        job: pod.labels().get(LABEL_JOB_ID)?.parse().ok()?,
+        workload: Workload {
+            executor: ExecutorKind::Kubernetes,
+            namespace: pod.namespace()?,
+            job_name: owner.map(|owner| owner.name.clone()).unwrap_or_default(),
+            job_uid: owner.map(|owner| owner.uid.clone()),
+            pod_name: Some(pod.name_any()),
+            pod_uid: pod.uid(),
+        },
+        created: pod.creation_timestamp().map(|time| time.0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, value: serde_json::Value) -> KubePod {
+        let mut pod = json!({
+            "metadata": {
+                "name": name, "namespace": "n", "uid": "pod-uid",
+                "labels": { LABEL_JOB_ID: "01890a5d-ac96-774b-bcce-b302099a8057" },
+                "finalizers": ["batch.kubernetes.io/job-tracking", POD_FINALIZER],
+                "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-uid" }],
+            },
+            "spec": { "initContainers": [{ "name": "init" }], "containers": [{ "name": "main" }, { "name": "second" }] },
+        });
+        for (key, part) in value.as_object().unwrap() {
+            match (&mut pod[key], part) {
+                (serde_json::Value::Object(own), serde_json::Value::Object(more)) => own.extend(more.clone()),
+                (own, part) => *own = part.clone(),
+            }
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn init_containers_come_first_and_the_first_other_one_is_main() {
+        let seen = pod_of(&pod("p", json!({})));
+        let order: Vec<_> = seen.containers.iter().map(|c| (c.name.as_str(), c.init, c.main)).collect();
+        assert_eq!(order, [("init", true, false), ("main", false, true), ("second", false, false)]);
+    }
+
+    #[test]
+    fn a_container_whose_image_was_never_pulled_did_not_start() {
+        let seen = pod_of(&pod(
+            "p",
+            json!({ "status": {
+            "phase": "Failed",
+            "initContainerStatuses": [{ "name": "init", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                "state": { "terminated": { "exitCode": 0, "containerID": "containerd://1" } } }],
+            "containerStatuses": [{ "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "ImagePullBackOff" } } }],
+        } }),
+        ));
+        assert_eq!(seen.containers.iter().map(|c| c.started).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_pending_pod_without_statuses_started_nothing() {
+        let seen = pod_of(&pod("p", json!({ "status": { "phase": "Pending" } })));
+        assert!(seen.containers.iter().all(|container| !container.started));
+    }
+
+    #[test]
+    fn pods_of_another_job_of_the_same_name_are_not_ours() {
+        let found = pod("p", json!({}));
+        assert!(belongs(&found, Some("job-uid")) && belongs(&found, None) && !belongs(&found, Some("other")));
+    }
+
+    #[test]
+    fn the_named_pod_is_chosen_else_the_newest() {
+        let at = |time: &str| json!({ "metadata": { "creationTimestamp": time } });
+        let pods = [pod("a", at("2026-01-01T00:00:00Z")), pod("b", at("2026-01-02T00:00:00Z"))];
+        assert_eq!(choose(&pods, Some("a")).unwrap().name_any(), "a");
+        assert_eq!(choose(&pods, Some("gone")).unwrap().name_any(), "b");
+        assert!(choose(&[], None).is_none());
+    }
+
+    #[test]
+    fn only_pods_that_are_over_and_have_our_finalizer_are_held() {
+        assert!(held_of(&pod("p", json!({ "status": { "phase": "Running" } }))).is_none());
+        let held = held_of(&pod("p", json!({ "status": { "phase": "Succeeded" } }))).unwrap();
+        assert_eq!((held.workload.job_name.as_str(), held.workload.job_uid.as_deref()), ("j", Some("job-uid")));
+        let released = json!({ "metadata": { "finalizers": [] }, "status": { "phase": "Failed" } });
+        assert!(held_of(&pod("p", released)).is_none());
+    }
+}
