@@ -5,7 +5,10 @@ pub mod kubernetes;
 pub mod local;
 
 use jiff::Timestamp;
-use protocol::{JobId, ProcessDefinition, ProcessId, job_record::{ExecutorKind, Reason}};
+use protocol::{
+    JobId, ProcessDefinition, ProcessId,
+    job_record::{ExecutorKind, Reason},
+};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -239,5 +242,15 @@ impl Executor {
             Self::Kubernetes(executor) => executor.watch(changes, stop).await,
             Self::Local(executor) => executor.watch(changes, stop).await,
         }
+    }
+}
+
+impl Observation {
+    /// True once a main container runs or ran.
+    pub fn has_started(&self) -> bool {
+        self.pods
+            .iter()
+            .flat_map(|pod| &pod.containers)
+            .any(|container| !container.init && !matches!(container.state, ContainerState::Waiting { .. }))
     }
 }

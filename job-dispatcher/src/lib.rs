@@ -1,1 +1,19 @@
-//! job-dispatcher
+//! Takes execution requests, creates Jobs, watches them, tells what happens to them, deletes those of dismissed jobs.
+//!
+//! [`intake`] → [`launcher`] → [`manifest`] → [`executor`] → [`watcher`] → [`outcome`] → [`reporter`]; beside them the
+//! [`sweep`].
+
+pub mod executor;
+pub mod intake;
+pub mod launcher;
+pub mod manifest;
+pub mod metrics;
+pub mod outcome;
+pub mod reporter;
+pub mod settings;
+pub mod sweep;
+pub mod watcher;
+
+mod run;
+
+pub use run::run;

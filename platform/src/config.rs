@@ -5,7 +5,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use protocol::names::environment;
+use protocol::{
+    configuration::{Configuration, ConfigurationErrors, Warning},
+    names::environment,
+};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{nats::NatsSettings, object_store::StoreSettings, secret::Secret, telemetry::TelemetrySettings};
@@ -194,4 +197,33 @@ fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 /// The process's own environment, as [`load`] takes it. A variable that is no Unicode counts as not set.
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The configuration file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessesError {
+    /// It can't be read.
+    #[error("the configuration file {path} can't be read; the variable {variable} names it", variable = environment::CONFIG)]
+    Read {
+        /// Its path.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It holds mistakes.
+    #[error("{0}")]
+    Mistakes(ConfigurationErrors),
+}
+
+/// Reads the configuration file that `PYGEOAPI_CONFIG` names.
+///
+/// # Errors
+/// When it can't be read, or holds mistakes: all of them.
+pub fn read_configuration(
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Configuration, Vec<Warning>), ProcessesError> {
+    let path = variables(environment::CONFIG).unwrap_or_else(|| environment::CONFIG_DEFAULT.to_owned());
+    let text = std::fs::read_to_string(&path).map_err(|source| ProcessesError::Read { path: path.clone(), source })?;
+    Configuration::read(&text, &path, variables).map_err(ProcessesError::Mistakes)
 }

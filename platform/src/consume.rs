@@ -179,8 +179,7 @@ where
     F: Future<Output = Verdict> + Send + 'static,
 {
     let delivered = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
-    let delivery =
-        Delivery { subject: message.subject.to_string(), payload: message.payload.clone(), delivered, stop };
+    let delivery = Delivery { subject: message.subject.to_string(), payload: message.payload.clone(), delivered, stop };
     // A task of its own: a panic in a handler ends one piece of work, not the loop.
     let mut work = tokio::spawn(handler(delivery).in_current_span());
     let mut lease = tokio::time::interval(nats.ack_wait / 3);

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod consume;
+pub mod failpoint;
 pub mod job_store;
 pub mod nats;
 pub mod object_store;

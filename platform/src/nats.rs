@@ -142,11 +142,7 @@ async fn ensure_stream(jetstream: &jetstream::Context, replicas: usize) -> Resul
     };
     match jetstream.create_stream(wanted.clone()).await {
         Ok(_) => Ok(()),
-        Err(_) => jetstream
-            .update_stream(wanted)
-            .await
-            .map(|_| ())
-            .map_err(|error| NatsError::Stream(Box::new(error))),
+        Err(_) => jetstream.update_stream(wanted).await.map(|_| ()).map_err(|error| NatsError::Stream(Box::new(error))),
     }
 }
 

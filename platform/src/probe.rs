@@ -82,9 +82,9 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
 async fn metrics(health: web::Data<Health>) -> HttpResponse {
     let mut text = String::new();
     match encode(&mut text, &health.registry) {
-        Ok(()) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(text),
+        Ok(()) => {
+            HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)
+        }
         Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }

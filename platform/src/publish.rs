@@ -9,9 +9,7 @@ use async_nats::{
 use bytes::Bytes;
 use protocol::{
     Event, ExecutionRequest, JobEvent, JobRecord, job_event,
-    names::subjects::{
-        self, CONTENT_TYPE, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
-    },
+    names::subjects::{self, CONTENT_TYPE, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT},
 };
 use tracing::debug;
 

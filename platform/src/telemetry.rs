@@ -33,7 +33,9 @@ impl Default for TelemetrySettings {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter is none.
-    #[error("telemetry.filter is no filter of the crate tracing-subscriber, for example 'info' or 'warn,job_dispatcher=debug'")]
+    #[error(
+        "telemetry.filter is no filter of the crate tracing-subscriber, for example 'info' or 'warn,job_dispatcher=debug'"
+    )]
     Filter(#[source] tracing_subscriber::filter::ParseError),
     /// It was set up before.
     #[error("logging is set up twice")]

@@ -47,4 +47,3 @@ pub fn main_container(processor: &Processor) -> &'static str {
         Processor::HelloWorld => "hello-world-k8s",
     }
 }
-

@@ -12,10 +12,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::subjects::token;
-use crate::{
-    JobId,
-    job_id::Epoch,
-};
+use crate::{JobId, job_id::Epoch};
 
 /// Key of the log archive; `finished` is the record's, never "now", so that a retry meets the same key.
 pub fn archive(prefix: &str, finished: Timestamp, job_name: &str) -> String {

@@ -1,0 +1,139 @@
+//! Jobs of Kubernetes, through its API.
+
+mod observation;
+mod watch;
+
+use std::time::Duration;
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams, Preconditions, PropagationPolicy},
+    config::KubeConfigOptions,
+    core::response::Status,
+};
+use protocol::{
+    job_record::Reason,
+    names::{environment, kubernetes as names},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Change, CreateError, ExecutorError, JobPlan, Observation};
+use crate::manifest;
+
+/// Runs jobs as Kubernetes Jobs; cheap to clone.
+#[derive(Clone)]
+pub struct KubernetesExecutor {
+    jobs: Api<Job>,
+    pods: Api<Pod>,
+    namespace: String,
+}
+
+/// Kubernetes can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a kubeconfig nor a service account.
+    #[error("there is neither a usable kubeconfig nor a service account")]
+    NoConfig(#[source] kube::config::InferConfigError),
+    /// The client can't be made.
+    #[error("the Kubernetes client can't be made")]
+    Client(#[source] kube::Error),
+}
+
+impl KubernetesExecutor {
+    /// Connects as the kubeconfig says, else as the service account. The namespace is the service account's in a
+    /// cluster, else that of the environment, else the kubeconfig's.
+    ///
+    /// # Errors
+    /// When there are no credentials, or they can't be used.
+    pub async fn connect(variables: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConnectError> {
+        let from_file = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+        let (mut config, namespace) = match from_file {
+            Ok(config) => {
+                let namespace = variables(environment::NAMESPACE).filter(|name| !name.is_empty());
+                let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+                (config, namespace)
+            }
+            Err(_) => {
+                let config = Config::infer().await.map_err(ConnectError::NoConfig)?;
+                let namespace = config.default_namespace.clone();
+                (config, namespace)
+            }
+        };
+        // Silent retries inside the client would hide backpressure, and our own retries are on top of them.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(10));
+        // Longer than the server keeps a watch without a word: a dead connection is found, a quiet one is not cut.
+        config.read_timeout = Some(Duration::from_secs(330));
+        let client = Client::try_from(config).map_err(ConnectError::Client)?;
+        Ok(Self {
+            jobs: Api::namespaced(client.clone(), &namespace),
+            pods: Api::namespaced(client, &namespace),
+            namespace,
+        })
+    }
+
+    /// The namespace of the Jobs.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) async fn create(&self, plan: &JobPlan) -> Result<String, CreateError> {
+        let job = manifest::job(plan, &self.namespace).map_err(|error| CreateError::Refused {
+            reason: Reason::ConfigError,
+            message: platform::telemetry::chain(&error),
+        })?;
+        match self.jobs.create(&PostParams::default(), &job).await {
+            Ok(created) => created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into())),
+            Err(kube::Error::Api(status)) => Err(refusal(*status)),
+            Err(error) => Err(CreateError::Passing(Box::new(error))),
+        }
+    }
+
+    pub(super) async fn observe(&self, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
+        let Some(job) = self.jobs.get_opt(job_name).await.map_err(boxed)? else { return Ok(None) };
+        let Some(job_id) = observation::job_id(&job) else { return Ok(None) };
+        let of_job = ListParams::default().labels(&format!("{}={job_id}", names::LABEL_JOB_ID));
+        let pods = self.pods.list(&of_job).await.map_err(boxed)?;
+        Ok(observation::observe(&job, pods.items.iter()))
+    }
+
+    pub(super) async fn delete(&self, job_name: &str, uid: &str) -> Result<(), ExecutorError> {
+        let params = DeleteParams {
+            // The default for Jobs of batch/v1 leaves their pods behind.
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.jobs.delete(job_name, &params).await {
+            Ok(_) => Ok(()),
+            // Gone, or another incarnation of that name: ours is gone.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(boxed(error)),
+        }
+    }
+
+    pub(super) async fn watch(&self, changes: mpsc::Sender<Change>, stop: CancellationToken) {
+        watch::run(self.jobs.clone(), self.pods.clone(), changes, stop).await;
+    }
+}
+
+fn boxed(error: kube::Error) -> ExecutorError {
+    ExecutorError(Box::new(error))
+}
+
+/// Retry or give up, decided here and nowhere else. The API server says in `reason` what it means
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>).
+fn refusal(status: Status) -> CreateError {
+    let refused = |reason| CreateError::Refused { reason, message: status.message.clone() };
+    match (status.code, status.reason.as_str()) {
+        (409, "AlreadyExists") => CreateError::Exists,
+        (403, _) if status.message.contains("denied the request") => refused(Reason::AdmissionRejected),
+        // A full quota, a missing permission or namespace can be mended while the job waits.
+        (401 | 403 | 404 | 408 | 409 | 429 | 500.., _) => {
+            CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
+        }
+        _ => refused(Reason::AdmissionRejected),
+    }
+}

@@ -1,0 +1,169 @@
+//! One watch of our Jobs and one of their pods, put together to observations.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{StreamExt, stream::BoxStream};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use protocol::{JobId, names::kubernetes as names};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::observation::{job_id, observe};
+use crate::executor::Change;
+
+/// Pages of the list that a watch begins with.
+const PAGE: u32 = 500;
+
+/// Watches until `stop` or until nobody listens; failures are logged and the watch begins anew, with backoff.
+pub(super) async fn run(jobs: Api<Job>, pods: Api<Pod>, changes: mpsc::Sender<Change>, stop: CancellationToken) {
+    let ours = watcher::Config::default().labels(names::LABEL_JOB_ID).page_size(PAGE);
+    let mut jobs: BoxStream<'_, _> = watcher::watcher(jobs, ours.clone()).default_backoff().boxed();
+    let mut pods: BoxStream<'_, _> = watcher::watcher(pods, ours).default_backoff().boxed();
+    let mut level = Level::default();
+    loop {
+        let told = tokio::select! {
+            () = stop.cancelled() => return,
+            Some(event) = jobs.next() => match event {
+                Ok(event) => level.job(event),
+                Err(error) => { warn!(error = %platform::telemetry::chain(&error), "the watch of Jobs broke"); Vec::new() }
+            },
+            Some(event) = pods.next() => match event {
+                Ok(event) => level.pod(event),
+                Err(error) => { warn!(error = %platform::telemetry::chain(&error), "the watch of pods broke"); Vec::new() }
+            },
+            else => return,
+        };
+        for change in told {
+            if changes.send(change).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Everything of ours that is there, as far as the watches told.
+#[derive(Default)]
+struct Level {
+    jobs: HashMap<JobId, Job>,
+    pods: HashMap<JobId, HashMap<String, Pod>>,
+    listed_jobs: Option<HashSet<JobId>>,
+    listed_pods: Option<HashSet<String>>,
+    jobs_known: bool,
+    pods_known: bool,
+    synced: bool,
+}
+
+impl Level {
+    fn job(&mut self, event: Event<Job>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        match event {
+            Event::Init => self.listed_jobs = Some(HashSet::new()),
+            Event::InitApply(job) | Event::Apply(job) => {
+                let Some(id) = job_id(&job) else { return changes };
+                if let Some(listed) = &mut self.listed_jobs {
+                    listed.insert(id);
+                }
+                let before = self.jobs.insert(id, job);
+                changes.extend(before.and_then(|before| self.replaced(&before, id)));
+                changes.extend(self.seen(id));
+            }
+            Event::Delete(job) => {
+                let Some(id) = job_id(&job) else { return changes };
+                self.jobs.remove(&id);
+                changes.extend(gone(&job, id));
+            }
+            Event::InitDone => {
+                // What was there before the watch broke and is not listed now is gone.
+                let listed = self.listed_jobs.take().unwrap_or_default();
+                let vanished: Vec<JobId> = self.jobs.keys().filter(|id| !listed.contains(id)).copied().collect();
+                for id in vanished {
+                    changes.extend(self.jobs.remove(&id).and_then(|job| gone(&job, id)));
+                }
+                self.jobs_known = true;
+                changes.extend(self.now_synced());
+            }
+        }
+        changes
+    }
+
+    fn pod(&mut self, event: Event<Pod>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        match event {
+            Event::Init => self.listed_pods = Some(HashSet::new()),
+            Event::InitApply(pod) | Event::Apply(pod) => {
+                let (Some(id), Some(uid)) = (job_id(&pod), pod.uid()) else { return changes };
+                if let Some(listed) = &mut self.listed_pods {
+                    listed.insert(uid.clone());
+                }
+                self.pods.entry(id).or_default().insert(uid, pod);
+                changes.extend(self.seen(id));
+            }
+            Event::Delete(pod) => {
+                let (Some(id), Some(uid)) = (job_id(&pod), pod.uid()) else { return changes };
+                self.forget_pod(id, &uid);
+                changes.extend(self.seen(id));
+            }
+            Event::InitDone => {
+                let listed = self.listed_pods.take().unwrap_or_default();
+                let of = |(id, pods): (&JobId, &HashMap<String, Pod>)| -> Vec<(JobId, String)> {
+                    pods.keys().filter(|uid| !listed.contains(*uid)).map(|uid| (*id, uid.clone())).collect()
+                };
+                let vanished: Vec<(JobId, String)> = self.pods.iter().flat_map(of).collect();
+                for (id, uid) in vanished {
+                    self.forget_pod(id, &uid);
+                    changes.extend(self.seen(id));
+                }
+                self.pods_known = true;
+                changes.extend(self.now_synced());
+            }
+        }
+        changes
+    }
+
+    fn forget_pod(&mut self, id: JobId, uid: &str) {
+        if let Some(pods) = self.pods.get_mut(&id) {
+            pods.remove(uid);
+            if pods.is_empty() {
+                self.pods.remove(&id);
+            }
+        }
+    }
+
+    /// A Job that was deleted and made again between two looks.
+    fn replaced(&self, before: &Job, id: JobId) -> Option<Change> {
+        (before.uid() != self.jobs.get(&id)?.uid()).then(|| gone(before, id)).flatten()
+    }
+
+    /// Nothing is told before pods are known too: a Job without its pods looks as if they had been deleted.
+    fn seen(&self, id: JobId) -> Option<Change> {
+        if !self.pods_known {
+            return None;
+        }
+        let pods = self.pods.get(&id);
+        let observation = observe(self.jobs.get(&id)?, pods.into_iter().flat_map(HashMap::values))?;
+        Some(Change::Seen(Box::new(observation)))
+    }
+
+    fn now_synced(&mut self) -> Vec<Change> {
+        if self.synced || !self.jobs_known || !self.pods_known {
+            return Vec::new();
+        }
+        self.synced = true;
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        let mut changes: Vec<Change> = ids.into_iter().filter_map(|id| self.seen(id)).collect();
+        changes.push(Change::Synced);
+        changes
+    }
+}
+
+fn gone(job: &Job, job_id: JobId) -> Option<Change> {
+    Some(Change::Gone { job_id, uid: job.uid()? })
+}

@@ -1,0 +1,105 @@
+//! Takes work from the stream: executions to launch, one consumer for each process, and dismissed jobs to cancel.
+
+use std::time::Duration;
+
+use actix::Addr;
+use platform::{
+    consume::{self, Delivery, Verdict, WorkQueue},
+    job_store::JobStore,
+    nats::Nats,
+};
+use protocol::{
+    Event, ExecutionRequest, JobEvent, ProcessId,
+    names::subjects::{self, CANCELLING_CONSUMER},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    executor::Executor,
+    launcher::{Launch, LaunchError, Launched, Launcher, retry_limit},
+};
+
+/// Launches the executions of one process until `stop`. The lease on an execution is held until its job has ended, so
+/// `max_live` is the cap on the process's live jobs over all replicas.
+pub async fn executions(
+    nats: Nats,
+    process: ProcessId,
+    max_live: usize,
+    launcher: Addr<Launcher>,
+    stop: CancellationToken,
+) {
+    let queue = WorkQueue {
+        consumer: subjects::launching_consumer(&process),
+        filters: vec![subjects::executions_of(&process)],
+        max_in_hand: max_live,
+        max_here: max_live,
+    };
+    let handler = move |delivery: Delivery| {
+        let launcher = launcher.clone();
+        async move { launch(launcher, delivery).await }
+    };
+    consume::run(nats, queue, handler, stop).await;
+}
+
+async fn launch(launcher: Addr<Launcher>, delivery: Delivery) -> Verdict {
+    let request: ExecutionRequest = match serde_json::from_slice(&delivery.payload) {
+        Ok(request) => request,
+        Err(error) => return Verdict::Poison { why: format!("not an execution request: {error}") },
+    };
+    let job_id = request.record.job_id;
+    let launched = tokio::select! {
+        launched = launcher.send(Launch(Box::new(request))) => launched,
+        () = delivery.stop.cancelled() => return Verdict::Release,
+    };
+    match launched {
+        Ok(Ok(Launched::Ended)) => {
+            info!(%job_id, "the launch is over");
+            Verdict::Done
+        }
+        Ok(Ok(Launched::Stopping)) | Err(_) => Verdict::Release,
+        Ok(Err(error)) => {
+            Verdict::Retry { after: retry_after(&delivery, &error), why: platform::telemetry::chain(&error) }
+        }
+    }
+}
+
+fn retry_after(delivery: &Delivery, error: &LaunchError) -> Duration {
+    delivery.backoff(retry_limit(error))
+}
+
+/// Deletes what dismissed jobs left running, until `stop`.
+pub async fn cancellations(store: JobStore, executor: Executor, stop: CancellationToken) {
+    let queue = WorkQueue {
+        consumer: CANCELLING_CONSUMER.to_owned(),
+        filters: vec![subjects::events_of_kind(Event::Dismissed)],
+        max_in_hand: 256,
+        max_here: 32,
+    };
+    let nats = store.nats().clone();
+    let handler = move |delivery: Delivery| {
+        let executor = executor.clone();
+        async move { cancel(&executor, &delivery).await }
+    };
+    consume::run(nats, queue, handler, stop).await;
+}
+
+async fn cancel(executor: &Executor, delivery: &Delivery) -> Verdict {
+    let record = match serde_json::from_slice::<JobEvent>(&delivery.payload) {
+        Ok(event) => event.into_record(),
+        Err(error) => return Verdict::Poison { why: format!("not a job event: {error}") },
+    };
+    let Some(workload) = &record.workload else { return Verdict::Done };
+    let cancelled = async {
+        match executor.observe(&workload.job_name).await? {
+            Some(seen) if seen.job_id == record.job_id => executor.delete(&seen.job_name, &seen.uid).await,
+            _ => Ok(()),
+        }
+    };
+    match cancelled.await {
+        Ok(()) => Verdict::Done,
+        Err(error) => {
+            Verdict::Retry { after: delivery.backoff(Duration::from_secs(60)), why: platform::telemetry::chain(&error) }
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Launches a job, exactly once, and holds on to it until it has ended.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use platform::{
+    failpoint,
+    job_store::{Advanced, JobStore, JobStoreError, Step, Stored},
+    object_store::ObjectStore,
+};
+use protocol::{
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId,
+    execution::Inputs,
+    job_record::{ArchiveState, Phase, Reason, Workload},
+    names::kubernetes::job_name,
+};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tokio::{runtime::Handle, time::Instant};
+use tracing::{info, instrument, warn};
+
+use crate::{
+    executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
+    metrics::Metrics,
+    reporter::end,
+    watcher::{WaitForEnd, Watcher},
+};
+
+/// The actor; it keeps nothing but addresses and settings.
+#[derive(Clone)]
+pub struct Launcher {
+    /// Where records are.
+    pub store: JobStore,
+    /// What runs the jobs.
+    pub executor: Executor,
+    /// The configured processes.
+    pub processes: Arc<IndexMap<ProcessId, ProcessDefinition>>,
+    /// Prefix of the Jobs' names.
+    pub job_name_prefix: String,
+    /// Tells when a job has ended.
+    pub watcher: Addr<Watcher>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// The runtime of the clients.
+    pub runtime: Handle,
+}
+
+impl Actor for Launcher {
+    type Context = Context<Self>;
+}
+
+/// Launches the job of a request unless it was launched, and answers once it has ended.
+#[derive(Message)]
+#[rtype(result = "Result<Launched, LaunchError>")]
+pub struct Launch(pub Box<ExecutionRequest>);
+
+/// What became of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launched {
+    /// The execution has ended, whoever launched it.
+    Ended,
+    /// This process is about to stop: another one holds on.
+    Stopping,
+}
+
+/// A launch that did not work for a passing cause.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The record can't be read or written.
+    #[error("the record of the job can't be read or written")]
+    Store(#[from] JobStoreError),
+    /// The executor did not answer.
+    #[error("the executor can't be asked")]
+    Executor(#[from] ExecutorError),
+    /// The job can't be created now.
+    #[error("the job can't be created")]
+    Create(#[source] CreateError),
+    /// The inputs can't be read from the bucket.
+    #[error("the inputs can't be read")]
+    Inputs(#[source] platform::object_store::StoreError),
+    /// An earlier incarnation is still being deleted.
+    #[error("an object of the job's name is still being deleted")]
+    Terminating,
+}
+
+impl Handler<Launch> for Launcher {
+    type Result = ResponseFuture<Result<Launched, LaunchError>>;
+
+    fn handle(&mut self, Launch(request): Launch, _: &mut Context<Self>) -> Self::Result {
+        let launcher = self.clone();
+        let launched = self.runtime.spawn(async move { launcher.launch(&request).await });
+        Box::pin(async { launched.await.unwrap_or(Ok(Launched::Stopping)) })
+    }
+}
+
+/// What to do next with a job, from its record and what is there of it: pure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Next {
+    /// Nothing: it has ended. What is still there is deleted when it is live.
+    Ended,
+    /// Win the next attempt, then create.
+    Create,
+    /// What is there is ours, and the record does not name it yet.
+    Adopt { uid: String },
+    /// It is there and named: wait for its end.
+    Hold,
+    /// What is there is not what the record names: delete it, and look again.
+    DeleteOther { uid: String },
+    /// What the record names is gone.
+    Gone,
+    /// Wait until what is there is gone.
+    WaitForDeletion,
+}
+
+fn next(record: &JobRecord, there: Option<&Observation>) -> Next {
+    if record.phase() >= Phase::Ended {
+        return Next::Ended;
+    }
+    let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
+    match (named, there) {
+        (None, None) => Next::Create,
+        (None, Some(there)) if there.terminating || there.job_id != record.job_id => Next::WaitForDeletion,
+        (None, Some(_)) if record.attempt == 0 => Next::Create,
+        (None, Some(there)) => Next::Adopt { uid: there.uid.clone() },
+        (Some(_), None) => Next::Gone,
+        (Some(named), Some(there)) if named == there.uid => Next::Hold,
+        (Some(_), Some(there)) => Next::DeleteOther { uid: there.uid.clone() },
+    }
+}
+
+impl Launcher {
+    #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
+    async fn launch(&self, request: &ExecutionRequest) -> Result<Launched, LaunchError> {
+        let id = request.record.job_id;
+        let name = job_name(&self.job_name_prefix, &id);
+        loop {
+            let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
+            let there = self.executor.observe(&name).await?;
+            match next(&stored.record, there.as_ref()) {
+                Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
+                Next::Create => self.create(request, &stored, &name).await?,
+                Next::Adopt { uid } => {
+                    info!(%uid, "found the job created, not recorded");
+                    self.record_uid(&id, stored.record.attempt, &name, &uid).await?;
+                }
+                Next::Hold => return Ok(self.hold(&id).await),
+                Next::DeleteOther { uid } => {
+                    warn!(%uid, "deleting a job that the record does not name");
+                    self.executor.delete(&name, &uid).await?;
+                    return Err(LaunchError::Terminating);
+                }
+                Next::Gone => {
+                    let message = "the Job was deleted before it ended".to_owned();
+                    self.fail(&id, Reason::Deleted, message).await?;
+                }
+                Next::WaitForDeletion => return Err(LaunchError::Terminating),
+            }
+        }
+    }
+
+    /// Reads the job, and tells `accepted` where the gateway died before it could. `None` when it was removed.
+    async fn accept(&self, request: &ExecutionRequest) -> Result<Option<Stored>, LaunchError> {
+        let advanced = self
+            .store
+            .advance(&request.record.job_id, |stored| match stored.event {
+                None => Step::Write(Event::Accepted, Box::new(request.record.clone())),
+                Some(_) => Step::Leave,
+            })
+            .await?;
+        Ok(match advanced {
+            Advanced::NoJob => None,
+            Advanced::Left(stored) | Advanced::Written(stored) => Some(stored),
+        })
+    }
+
+    /// A job that has ended needs nothing, but a live object of it is not to run.
+    async fn clean_up(&self, record: &JobRecord, there: Option<&Observation>) -> Result<Launched, LaunchError> {
+        if let Some(there) = there
+            && !there.terminating
+            && there.job_id == record.job_id
+            && record.workload.as_ref().and_then(|workload| workload.job_uid.as_ref()) != Some(&there.uid)
+        {
+            self.executor.delete(&there.job_name, &there.uid).await?;
+        }
+        Ok(Launched::Ended)
+    }
+
+    /// Wins the next attempt, creates, and records what was created. Whatever goes another way is seen by the caller's
+    /// next look.
+    async fn create(&self, request: &ExecutionRequest, stored: &Stored, name: &str) -> Result<(), LaunchError> {
+        let id = request.record.job_id;
+        let Some(process) = self.processes.get(&request.record.process_id) else {
+            let message = format!("the process '{}' is not configured any more", request.record.process_id.as_str());
+            return self.fail(&id, Reason::ProcessUnavailable, message).await;
+        };
+        let inputs = match self.inputs(request).await? {
+            Ok(inputs) => inputs,
+            Err(message) => return self.fail(&id, Reason::ConfigError, message).await,
+        };
+        let plan = JobPlan {
+            job_id: id,
+            process: process.clone(),
+            job_name: name.to_owned(),
+            created: request.record.created,
+            inputs,
+            masked_parameters: request.record.parameters.clone(),
+            hold_pod: request.record.archive.state != ArchiveState::Off,
+        };
+        let Some(attempt) = self.win(&id, stored, name).await? else { return Ok(()) };
+        let won = Instant::now();
+        failpoint::reach("dispatcher.before-create");
+        if won.elapsed() > self.store.nats().ack_wait / 2 {
+            // This process stood still: someone else may have taken over, and finished.
+            return Ok(());
+        }
+        match self.executor.create(&plan).await {
+            Ok(uid) => {
+                self.metrics.launched.inc();
+                self.metrics.create_seconds.observe(won.elapsed().as_secs_f64());
+                failpoint::reach("dispatcher.after-create");
+                self.record_uid(&id, attempt, name, &uid).await
+            }
+            Err(CreateError::Exists) => Ok(()),
+            Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await,
+            Err(passing @ CreateError::Passing(_)) => Err(LaunchError::Create(passing)),
+        }
+    }
+
+    /// The number of the attempt that was won; `None` when someone else moved the job.
+    async fn win(&self, id: &JobId, read: &Stored, name: &str) -> Result<Option<u32>, LaunchError> {
+        let advanced = self
+            .store
+            .advance(id, |stored| {
+                if stored.sequence != read.sequence {
+                    return Step::Leave;
+                }
+                let mut record = stored.record.next(Timestamp::now());
+                record.attempt += 1;
+                record.workload = Some(Workload {
+                    executor: self.executor.kind(),
+                    namespace: self.executor.namespace().to_owned(),
+                    job_name: name.to_owned(),
+                    job_uid: None,
+                    pod_name: None,
+                    pod_uid: None,
+                });
+                record.message = Some("the job is being launched".to_owned());
+                Step::Write(Event::Launching, Box::new(record))
+            })
+            .await?;
+        Ok(match advanced {
+            Advanced::Written(stored) => Some(stored.record.attempt),
+            Advanced::Left(_) | Advanced::NoJob => None,
+        })
+    }
+
+    /// Records the UID of what was created. A job that has ended meanwhile, or names another, deletes what was created.
+    async fn record_uid(&self, id: &JobId, attempt: u32, name: &str, uid: &str) -> Result<(), LaunchError> {
+        let is_free = |record: &JobRecord| {
+            let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
+            record.phase() < Phase::Ended && named.is_none()
+        };
+        let advanced = self
+            .store
+            .advance(id, |stored| {
+                if !is_free(&stored.record) || stored.record.attempt < attempt {
+                    return Step::Leave;
+                }
+                let mut record = stored.record.next(Timestamp::now());
+                if let Some(workload) = &mut record.workload {
+                    workload.job_uid = Some(uid.to_owned());
+                }
+                record.message = Some("the job is launched, waiting for its pod to start".to_owned());
+                Step::Write(Event::Launching, Box::new(record))
+            })
+            .await?;
+        let named = match &advanced {
+            Advanced::Written(stored) | Advanced::Left(stored) => {
+                stored.record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref())
+            }
+            Advanced::NoJob => None,
+        };
+        if named != Some(uid) {
+            warn!(%uid, "the job went on without what was created here: deleting it");
+            self.executor.delete(name, uid).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, id: &JobId) -> Launched {
+        match self.watcher.send(WaitForEnd(*id)).await {
+            Ok(true) => Launched::Ended,
+            Ok(false) | Err(_) => Launched::Stopping,
+        }
+    }
+
+    async fn fail(&self, id: &JobId, reason: Reason, message: String) -> Result<(), LaunchError> {
+        info!(%reason, %message, "the job can't run");
+        self.store.advance(id, |stored| end(&stored.record, reason, message.clone())).await?;
+        Ok(())
+    }
+
+    /// The inputs, or why they can't ever be had.
+    async fn inputs(&self, request: &ExecutionRequest) -> Result<Result<Map<String, Value>, String>, LaunchError> {
+        match &request.inputs {
+            Inputs::Inline(inputs) => Ok(Ok(inputs.clone())),
+            Inputs::Stored { key, size, sha256 } => match self.store.objects() {
+                None => Ok(Err("the inputs are in S3, which is not configured at the dispatcher".to_owned())),
+                Some(objects) => read_inputs(objects, key, *size, sha256).await,
+            },
+        }
+    }
+}
+
+async fn read_inputs(
+    objects: &ObjectStore,
+    key: &str,
+    size: u64,
+    sha256: &str,
+) -> Result<Result<Map<String, Value>, String>, LaunchError> {
+    let Some(bytes) = objects.get(key, size).await.map_err(LaunchError::Inputs)? else {
+        return Ok(Err("the stored inputs are gone".to_owned()));
+    };
+    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != sha256 {
+        return Ok(Err("the stored inputs are not those that were accepted".to_owned()));
+    }
+    Ok(serde_json::from_slice(&bytes).map_err(|_| "the stored inputs are no JSON object".to_owned()))
+}
+
+/// How long to wait before a launch is tried again.
+pub(crate) fn retry_limit(error: &LaunchError) -> Duration {
+    match error {
+        LaunchError::Terminating => Duration::from_secs(2),
+        _ => Duration::from_secs(60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::JobState;
+
+    fn record(attempt: u32, uid: Option<&str>) -> JobRecord {
+        let id = JobId::generate(1);
+        let now = Timestamp::UNIX_EPOCH;
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        record.attempt = attempt;
+        record.workload = Some(Workload {
+            executor: protocol::job_record::ExecutorKind::Kubernetes,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            job_uid: uid.map(str::to_owned),
+            pod_name: None,
+            pod_uid: None,
+        });
+        record
+    }
+
+    fn there(record: &JobRecord, uid: &str, terminating: bool) -> Observation {
+        Observation {
+            job_id: record.job_id,
+            process_id: None,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            uid: uid.into(),
+            terminating,
+            created: Timestamp::UNIX_EPOCH,
+            state: JobState::Active,
+            pods: vec![],
+        }
+    }
+
+    #[test]
+    fn a_job_is_created_only_when_nothing_is_there_and_none_is_named() {
+        assert_eq!(next(&record(0, None), None), Next::Create);
+        assert_eq!(next(&record(3, None), None), Next::Create);
+        assert_eq!(next(&record(1, Some("a")), None), Next::Gone);
+    }
+
+    #[test]
+    fn what_was_created_and_not_recorded_is_adopted() {
+        let record = record(1, None);
+        assert_eq!(next(&record, Some(&there(&record, "a", false))), Next::Adopt { uid: "a".into() });
+        assert_eq!(next(&record, Some(&there(&record, "a", true))), Next::WaitForDeletion);
+    }
+
+    #[test]
+    fn another_incarnation_than_the_named_one_is_deleted() {
+        let record = record(2, Some("b"));
+        assert_eq!(next(&record, Some(&there(&record, "b", false))), Next::Hold);
+        assert_eq!(next(&record, Some(&there(&record, "a", false))), Next::DeleteOther { uid: "a".into() });
+    }
+}

@@ -1,0 +1,220 @@
+//! What an observation means: pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use protocol::job_record::{Outcome, Reason};
+
+use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
+
+/// What is to be told of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// Nothing yet.
+    Waiting,
+    /// The main container runs.
+    Running {
+        /// Since when.
+        started: Timestamp,
+        /// In which pod.
+        pod: PodName,
+    },
+    /// The execution ended.
+    Ended(Box<Ended>),
+}
+
+/// Name and UID of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodName {
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// When the main container started, if it did.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// The pod that ran, if one did.
+    pub pod: Option<PodName>,
+    /// True when the Job would go on by itself and has to be deleted.
+    pub must_be_deleted: bool,
+}
+
+/// Judges what is seen of a job at `now`. A pod whose containers do not start within `start_deadline` of the Job's
+/// creation has failed.
+pub fn judge(seen: &Observation, now: Timestamp, start_deadline: Duration) -> Judgement {
+    let pod = seen.pods.last();
+    let started = pod.and_then(started);
+    let verdict = match &seen.state {
+        JobState::Complete => Some((success(), false)),
+        JobState::Failed { reason, message } => Some((failure(pod, reason, message), false)),
+        // With `backoffLimit: 0` the end of the pod is the end of the Job: there is no need to wait for its condition.
+        JobState::Active => match pod {
+            Some(pod) if all_terminated(pod) => Some((by_containers(pod).unwrap_or_else(success), false)),
+            Some(pod) if init_failed(pod) => by_containers(pod).map(|outcome| (outcome, false)),
+            _ if started.is_none() && is_overdue(seen, now, start_deadline) => {
+                Some((not_started(pod, start_deadline), true))
+            }
+            _ => None,
+        },
+    };
+    let pod_name = pod.map(|pod| PodName { name: pod.name.clone(), uid: pod.uid.clone() });
+    match (verdict, started, pod_name) {
+        (Some((outcome, must_be_deleted)), started, pod_name) => Judgement::Ended(Box::new(Ended {
+            outcome,
+            started,
+            finished: pod.and_then(finished).unwrap_or(now),
+            pod: pod_name,
+            must_be_deleted,
+        })),
+        (None, Some(started), Some(pod)) => Judgement::Running { started, pod },
+        (None, _, _) => Judgement::Waiting,
+    }
+}
+
+/// True once a job that has not started is over its time.
+pub fn is_overdue(seen: &Observation, now: Timestamp, start_deadline: Duration) -> bool {
+    now.duration_since(seen.created) >= start_deadline.try_into().unwrap_or(jiff::SignedDuration::MAX)
+}
+
+fn success() -> Outcome {
+    Outcome { reason: None, exit_code: Some(0), message: "the execution ended well".to_owned() }
+}
+
+fn started(pod: &PodObservation) -> Option<Timestamp> {
+    pod.containers.iter().filter(|container| !container.init).find_map(|container| match &container.state {
+        ContainerState::Running { started } => started.or(Some(pod.created)),
+        ContainerState::Terminated { started, .. } => *started,
+        ContainerState::Waiting { .. } => None,
+    })
+}
+
+fn finished(pod: &PodObservation) -> Option<Timestamp> {
+    let ends = pod.containers.iter().filter_map(|container| match &container.state {
+        ContainerState::Terminated { finished, .. } => *finished,
+        _ => None,
+    });
+    ends.max()
+}
+
+fn all_terminated(pod: &PodObservation) -> bool {
+    let is_terminated = |container: &ContainerObservation| matches!(container.state, ContainerState::Terminated { .. });
+    !pod.containers.is_empty() && pod.containers.iter().all(is_terminated)
+}
+
+fn init_failed(pod: &PodObservation) -> bool {
+    pod.containers
+        .iter()
+        .any(|container| container.init && matches!(container.state, ContainerState::Terminated { exit_code: 1.., .. }))
+}
+
+/// The failure that a container's end tells; `None` when all ended well.
+fn by_containers(pod: &PodObservation) -> Option<Outcome> {
+    pod.containers.iter().find_map(|container| match &container.state {
+        ContainerState::Terminated { exit_code, reason, message, .. } if *exit_code != 0 => {
+            Some(container_failure(container, *exit_code, reason.as_deref(), message.as_deref()))
+        }
+        _ => None,
+    })
+}
+
+fn container_failure(
+    container: &ContainerObservation,
+    exit_code: i32,
+    reason: Option<&str>,
+    message: Option<&str>,
+) -> Outcome {
+    let kind = if container.init { "init container" } else { "container" };
+    let name = &container.name;
+    let details = message.filter(|text| !text.trim().is_empty()).map(|text| format!(": {}", text.trim()));
+    let details = details.unwrap_or_default();
+    let (reason, message) = match reason {
+        Some("OOMKilled") => {
+            (Reason::OOMKilled, format!("the {kind} '{name}' was killed: it used more memory than its limit"))
+        }
+        Some("StartError" | "ContainerCannotRun") => {
+            (Reason::StartError, format!("the {kind} '{name}' could not be started (exit code {exit_code}){details}"))
+        }
+        _ => (Reason::ExitCode, format!("the {kind} '{name}' ended with exit code {exit_code}{details}")),
+    };
+    Outcome { reason: Some(reason), exit_code: Some(exit_code), message }
+}
+
+/// Why a Job failed: by its containers where they tell, else by its pod, else by its condition.
+fn failure(pod: Option<&PodObservation>, reason: &str, message: &str) -> Outcome {
+    let because = |reason, message: String| Outcome { reason: Some(reason), exit_code: None, message };
+    if reason == "DeadlineExceeded" {
+        return because(Reason::Deadline, format!("the Job was active longer than allowed: {message}"));
+    }
+    let Some(pod) = pod else {
+        return because(Reason::Deleted, format!("the pod of the Job is gone: {message}"));
+    };
+    if pod.reason.as_deref() == Some("Evicted") {
+        let details = pod.message.as_deref().unwrap_or("no details are known");
+        return because(Reason::Evicted, format!("the pod was evicted: {details}"));
+    }
+    if pod.reason.as_deref() == Some("NodeLost") {
+        return because(Reason::NodeLost, "the node that ran the pod was lost".to_owned());
+    }
+    by_containers(pod).unwrap_or_else(|| {
+        if pod.terminating {
+            because(Reason::Deleted, "the pod was deleted while it ran".to_owned())
+        } else {
+            let details = pod.message.as_deref().unwrap_or(message);
+            because(Reason::Unknown, format!("the Job failed ({reason}): {details}"))
+        }
+    })
+}
+
+/// Why a pod has not started in time, from what it waits for.
+fn not_started(pod: Option<&PodObservation>, deadline: Duration) -> Outcome {
+    let limit = format!("not started within {} s", deadline.as_secs_f64());
+    let because =
+        |reason, what: String| Outcome { reason: Some(reason), exit_code: None, message: format!("{limit}: {what}") };
+    let Some(pod) = pod else { return because(Reason::Deadline, "the Job has no pod".to_owned()) };
+    if let Some(why) = &pod.unschedulable {
+        return because(Reason::Unschedulable, why.clone());
+    }
+    let waiting = pod.containers.iter().find_map(|container| match &container.state {
+        ContainerState::Waiting { reason: Some(reason), message }
+            if !matches!(reason.as_str(), "PodInitializing" | "ContainerCreating") =>
+        {
+            Some((container, reason.as_str(), message.as_deref().unwrap_or("no details are known")))
+        }
+        _ => None,
+    });
+    let Some((container, reason, details)) = waiting else {
+        return because(Reason::Deadline, "the pod's containers are still being created".to_owned());
+    };
+    match reason {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError"
+        | "SignatureValidationFailed" => because(
+            Reason::ImagePull,
+            format!(
+                "the image '{}' of container '{}' can't be pulled ({reason}): {details}",
+                container.image, container.name
+            ),
+        ),
+        "CreateContainerConfigError" | "CreateContainerError" => because(
+            Reason::ConfigError,
+            format!("container '{}' can't be created ({reason}): {details}", container.name),
+        ),
+        "RunContainerError" | "StartError" => because(
+            Reason::StartError,
+            format!("container '{}' can't be started ({reason}): {details}", container.name),
+        ),
+        _ => because(Reason::Deadline, format!("container '{}' waits ({reason}): {details}", container.name)),
+    }
+}

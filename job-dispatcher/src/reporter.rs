@@ -1,0 +1,207 @@
+//! Tells the stream what was seen of a job. Every replica sees everything; compare-and-set picks who tells.
+
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use jiff::Timestamp;
+use platform::job_store::{Advanced, JobStore, JobStoreError, Step, Stored};
+use protocol::{
+    Event, JobId, JobRecord,
+    job_record::{ExecutorKind, Outcome, Phase, Reason, Status},
+};
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use crate::{
+    executor::{Executor, Observation, local},
+    metrics::Metrics,
+    outcome::{Ended, Judgement, PodName, judge},
+};
+
+/// The actor; it keeps nothing but addresses, as what it is told is always the whole level.
+pub struct Reporter {
+    /// Where records are.
+    pub store: JobStore,
+    /// What runs the jobs.
+    pub executor: Executor,
+    /// How long a pod may take to start.
+    pub start_deadline: Duration,
+    /// Counts.
+    pub metrics: Metrics,
+    /// The runtime of the clients.
+    pub runtime: Handle,
+}
+
+impl Actor for Reporter {
+    type Context = Context<Self>;
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// The job goes on.
+    Alive,
+    /// The record says that the execution ended, or that the job is terminal: nothing more is to be told.
+    Ended,
+    /// There is no such job.
+    NoJob,
+}
+
+/// Tells how a job looks.
+#[derive(Message)]
+#[rtype(result = "Result<Reported, JobStoreError>")]
+pub struct Report(pub Box<Observation>);
+
+/// Tells that the object of a job is gone.
+#[derive(Message)]
+#[rtype(result = "Result<Reported, JobStoreError>")]
+pub struct ReportGone {
+    /// The job.
+    pub job_id: JobId,
+    /// UID of what is gone.
+    pub uid: String,
+}
+
+impl Handler<Report> for Reporter {
+    type Result = ResponseFuture<Result<Reported, JobStoreError>>;
+
+    fn handle(&mut self, Report(seen): Report, _: &mut Context<Self>) -> Self::Result {
+        let (store, executor, metrics) = (self.store.clone(), self.executor.clone(), self.metrics.clone());
+        let judgement = judge(&seen, Timestamp::now(), self.start_deadline);
+        let told = self.runtime.spawn(async move {
+            let reported = tell(&store, executor.kind(), &seen, &judgement, &metrics).await?;
+            if let Judgement::Ended(ended) = &judgement
+                && ended.must_be_deleted
+                && reported != Reported::NoJob
+            {
+                delete(&executor, &seen).await;
+            }
+            Ok(reported)
+        });
+        Box::pin(async { told.await.unwrap_or(Ok(Reported::Alive)) })
+    }
+}
+
+impl Handler<ReportGone> for Reporter {
+    type Result = ResponseFuture<Result<Reported, JobStoreError>>;
+
+    fn handle(&mut self, gone: ReportGone, _: &mut Context<Self>) -> Self::Result {
+        let store = self.store.clone();
+        let told = self.runtime.spawn(async move { tell_gone(&store, &gone.job_id, &gone.uid).await });
+        Box::pin(async { told.await.unwrap_or(Ok(Reported::Alive)) })
+    }
+}
+
+/// A job that could not start in time would go on trying.
+async fn delete(executor: &Executor, seen: &Observation) {
+    if let Err(error) = executor.delete(&seen.job_name, &seen.uid).await {
+        warn!(job_id = %seen.job_id, error = %platform::telemetry::chain(&error), "the job could not be deleted, the sweep will");
+    }
+}
+
+async fn tell(
+    store: &JobStore,
+    executor: ExecutorKind,
+    seen: &Observation,
+    judgement: &Judgement,
+    metrics: &Metrics,
+) -> Result<Reported, JobStoreError> {
+    loop {
+        let advanced = store.advance(&seen.job_id, |stored| next_step(stored, seen, judgement, executor)).await?;
+        let stored = match advanced {
+            Advanced::NoJob => return Ok(Reported::NoJob),
+            Advanced::Left(stored) => return Ok(reported(&stored.record)),
+            Advanced::Written(stored) => stored,
+        };
+        let event = stored.event.unwrap_or(Event::Progress);
+        info!(job_id = %seen.job_id, process_id = %stored.record.process_id, %event, "told");
+        metrics.told(event);
+        // A job that was seen only after its end is still told as running first.
+        if event != Event::Running || !matches!(judgement, Judgement::Ended(_)) {
+            return Ok(reported(&stored.record));
+        }
+    }
+}
+
+fn reported(record: &JobRecord) -> Reported {
+    if record.phase() >= Phase::Ended { Reported::Ended } else { Reported::Alive }
+}
+
+/// What to write about a job that is stored so and seen so.
+fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executor: ExecutorKind) -> Step {
+    let record = &stored.record;
+    // Only the incarnation that the record names speaks for the job. One that it does not name yet is the launcher's.
+    let is_ours = record.workload.as_ref().and_then(|w| w.job_uid.as_deref()) == Some(seen.uid.as_str());
+    if record.phase() >= Phase::Ended || !is_ours {
+        return Step::Leave;
+    }
+    match judgement {
+        Judgement::Waiting => Step::Leave,
+        Judgement::Running { started, pod } => running(record, *started, pod, executor),
+        Judgement::Ended(ended) => match (&ended.started, &ended.pod) {
+            (Some(started), Some(pod)) if record.phase() < Phase::Running => running(record, *started, pod, executor),
+            _ => self::ended(record, ended),
+        },
+    }
+}
+
+fn running(record: &JobRecord, started: Timestamp, pod: &PodName, executor: ExecutorKind) -> Step {
+    if record.phase() >= Phase::Running {
+        return Step::Leave;
+    }
+    let mut next = record.next(Timestamp::now());
+    next.status = Status::Running;
+    next.started = Some(started);
+    next.message = Some(match executor {
+        ExecutorKind::Kubernetes => "the job is running".to_owned(),
+        ExecutorKind::Local => format!("the job is running; {}", local::MESSAGE),
+    });
+    name_pod(&mut next, pod);
+    Step::Write(Event::Running, Box::new(next))
+}
+
+fn ended(record: &JobRecord, ended: &Ended) -> Step {
+    let mut next = record.next(Timestamp::now());
+    next.status = Status::Running;
+    next.started = record.started.or(ended.started);
+    next.finished = Some(ended.finished);
+    next.message = Some(format!("{}; result and log are being stored", ended.outcome.message));
+    next.outcome = Some(ended.outcome.clone());
+    if let Some(pod) = &ended.pod {
+        name_pod(&mut next, pod);
+    }
+    Step::Write(Event::Ended, Box::new(next))
+}
+
+fn name_pod(record: &mut JobRecord, pod: &PodName) {
+    if let Some(workload) = &mut record.workload {
+        workload.pod_name = Some(pod.name.clone());
+        workload.pod_uid = Some(pod.uid.clone());
+    }
+}
+
+/// Ends a job by itself: one that can't be launched, or whose object is gone.
+pub(crate) fn end(record: &JobRecord, reason: Reason, message: String) -> Step {
+    if record.phase() >= Phase::Ended {
+        return Step::Leave;
+    }
+    let now = Timestamp::now();
+    let outcome = Outcome { reason: Some(reason), exit_code: None, message };
+    ended(record, &Ended { outcome, started: None, finished: now, pod: None, must_be_deleted: false })
+}
+
+async fn tell_gone(store: &JobStore, job_id: &JobId, uid: &str) -> Result<Reported, JobStoreError> {
+    let advanced = store
+        .advance(job_id, |stored| {
+            let named = stored.record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
+            if named != Some(uid) {
+                return Step::Leave;
+            }
+            end(&stored.record, Reason::Deleted, "the Job was deleted before it ended".to_owned())
+        })
+        .await?;
+    Ok(match advanced {
+        Advanced::NoJob => Reported::NoJob,
+        Advanced::Left(stored) | Advanced::Written(stored) => reported(&stored.record),
+    })
+}

@@ -1,0 +1,163 @@
+//! Builds the dispatcher and runs it until it is told to stop.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext};
+use anyhow::Context as _;
+use platform::{
+    config::{self, Platform, process_environment},
+    job_store::JobStore,
+    nats,
+    object_store::ObjectStore,
+    probe::{self, Health},
+    shutdown, telemetry,
+};
+use prometheus_client::registry::Registry;
+use protocol::names::environment;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    executor::{Executor, kubernetes::KubernetesExecutor, local::LocalExecutor},
+    intake,
+    launcher::Launcher,
+    metrics::Metrics,
+    reporter::Reporter,
+    settings::{DispatcherSettings, ExecutorChoice},
+    sweep::Sweep,
+    watcher::Watcher,
+};
+
+/// Changes that wait to be looked at.
+const CHANGES: usize = 1024;
+
+/// The whole life of the process. Clients live on a multi-thread runtime of their own; actors on actix's, on the
+/// calling thread.
+///
+/// # Errors
+/// When settings, configuration, NATS or the executor can't be used.
+pub fn run() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (platform, settings) = config::load::<DispatcherSettings>("dispatcher", &process_environment)?;
+    telemetry::start(&platform.telemetry)?;
+    let mistakes = settings.mistakes();
+    anyhow::ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
+    let handle = runtime.handle().clone();
+    let (stop, parts) = runtime.block_on(build(&platform, &settings))?;
+    let ended = actix::System::new().block_on(serve(platform, settings, parts, stop, handle));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ended
+}
+
+struct Parts {
+    store: JobStore,
+    executor: Executor,
+    configuration: protocol::configuration::Configuration,
+    metrics: Metrics,
+    health: Health,
+}
+
+async fn build(platform: &Platform, settings: &DispatcherSettings) -> anyhow::Result<(CancellationToken, Parts)> {
+    let stop = shutdown::on_signal()?;
+    let (configuration, warnings) = config::read_configuration(&process_environment)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    platform.log_oddities(&process_environment);
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let health = Health::new(registry, &["nats", "watch"]);
+    let probe =
+        probe::serve(platform.probe.bind, health.clone(), stop.clone()).context("the probe port can't be used")?;
+    let nats = nats::connect(&platform.nats, "job-dispatcher").await?;
+    health.set("nats", true);
+    let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
+    let executor = match settings.executor {
+        ExecutorChoice::Kubernetes => Executor::Kubernetes(KubernetesExecutor::connect(&process_environment).await?),
+        ExecutorChoice::Local => Executor::Local(LocalExecutor::new(&settings.local_dir)?),
+    };
+    info!(%probe, executor = ?executor.kind(), namespace = executor.namespace(), "started");
+    let store = JobStore::new(nats, objects);
+    Ok((stop, Parts { store, executor, configuration, metrics, health }))
+}
+
+async fn serve(
+    platform: Platform,
+    settings: DispatcherSettings,
+    parts: Parts,
+    stop: CancellationToken,
+    runtime: Handle,
+) -> anyhow::Result<()> {
+    let Parts { store, executor, configuration, metrics, health } = parts;
+    let processes = Arc::new(configuration.processes);
+    let reporter = Reporter {
+        store: store.clone(),
+        executor: executor.clone(),
+        start_deadline: settings.start_deadline,
+        metrics: metrics.clone(),
+        runtime: runtime.clone(),
+    }
+    .start();
+    let (changes, changed) = mpsc::channel(CHANGES);
+    let (on_synced, synced) = oneshot::channel();
+    let watcher = Watcher::create(|context| {
+        context.add_stream(futures::stream::unfold(changed, |mut changed| async {
+            changed.recv().await.map(|change| (change, changed))
+        }));
+        Watcher::new(reporter, settings.start_deadline, metrics.clone(), on_synced)
+    });
+    let launcher = Launcher {
+        store: store.clone(),
+        executor: executor.clone(),
+        processes: processes.clone(),
+        job_name_prefix: job_name_prefix(),
+        watcher: watcher.clone(),
+        metrics,
+        runtime: runtime.clone(),
+    }
+    .start();
+
+    let mut tasks = JoinSet::new();
+    let watch_stop = CancellationToken::new();
+    let watching = executor.clone();
+    let ends = watch_stop.clone();
+    runtime.spawn(async move { watching.watch(changes, ends).await });
+    // Nothing is launched before the level is known: a live job would be taken for a lost one.
+    let is_synced = tokio::select! {
+        synced = synced => synced.is_ok(),
+        () = stop.cancelled() => false,
+    };
+    if is_synced {
+        health.set("watch", true);
+        for process in processes.keys() {
+            let nats = store.nats().clone();
+            let max_live = settings.max_live_per_process;
+            tasks.spawn_on(
+                intake::executions(nats, process.clone(), max_live, launcher.clone(), stop.clone()),
+                &runtime,
+            );
+        }
+        tasks.spawn_on(intake::cancellations(store.clone(), executor.clone(), stop.clone()), &runtime);
+        let sweep =
+            Sweep { store, executor, processes, watcher, keep: settings.keep_jobs, every: settings.sweep_every };
+        tasks.spawn_on(sweep.run(stop.clone()), &runtime);
+    }
+    let finished = async { while tasks.join_next().await.is_some() {} };
+    stop.cancelled().await;
+    if shutdown::within(&stop, platform.shutdown_limit, finished).await.is_some() {
+        info!("stopped");
+    }
+    watch_stop.cancel();
+    Ok(())
+}
+
+fn job_name_prefix() -> String {
+    process_environment(environment::JOB_NAME_PREFIX)
+        .filter(|prefix| !prefix.is_empty())
+        .unwrap_or_else(|| environment::JOB_NAME_PREFIX_DEFAULT.to_owned())
+}

@@ -1,0 +1,67 @@
+//! Settings of the dispatcher: section `dispatcher`, variables `QUAYSIDE_DISPATCHER__…`.
+
+use std::{path::PathBuf, time::Duration};
+
+use platform::config::seconds;
+use serde::Deserialize;
+
+/// What can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DispatcherSettings {
+    /// `kubernetes` or `local`.
+    pub executor: ExecutorChoice,
+    /// Folder of the local executor, seen by all replicas on the machine.
+    pub local_dir: PathBuf,
+    /// How long a pod may take to start, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub start_deadline: Duration,
+    /// Cap on the live jobs of each process, over all replicas.
+    pub max_live_per_process: usize,
+    /// How long objects stay after their job is terminal and archived, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub keep_jobs: Duration,
+    /// Time between two sweeps, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub sweep_every: Duration,
+}
+
+/// The executor to use. The local one starts only when asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutorChoice {
+    /// Kubernetes Jobs.
+    Kubernetes,
+    /// Child processes of this machine, for trying Quayside out.
+    Local,
+}
+
+impl Default for DispatcherSettings {
+    fn default() -> Self {
+        Self {
+            executor: ExecutorChoice::Kubernetes,
+            local_dir: PathBuf::from("/var/lib/quayside/local"),
+            start_deadline: Duration::from_secs(300),
+            max_live_per_process: 200,
+            keep_jobs: Duration::from_secs(3600),
+            sweep_every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl DispatcherSettings {
+    /// What is not allowed, all of it.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.max_live_per_process == 0 {
+            mistakes.push("dispatcher.max_live_per_process: expected 1 or more".to_owned());
+        }
+        if self.start_deadline < Duration::from_secs(1) {
+            mistakes.push("dispatcher.start_deadline: expected 1 second or more".to_owned());
+        }
+        if self.sweep_every < Duration::from_secs(1) {
+            mistakes.push("dispatcher.sweep_every: expected 1 second or more".to_owned());
+        }
+        mistakes
+    }
+}

@@ -1,0 +1,157 @@
+//! Compares what is there with what is recorded, at start and on a timer: no job is stuck, and nothing is left over,
+//! because a message was lost.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use actix::Addr;
+use futures::TryStreamExt;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use platform::{
+    job_store::{JobStore, JobStoreError},
+    telemetry::chain,
+};
+use protocol::{
+    JobId, JobRecord, ProcessDefinition, ProcessId,
+    job_record::Reason,
+    names::subjects::{ALL_EXECUTIONS, execution_of_job, from_token},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    executor::{Executor, ExecutorError},
+    reporter::end,
+    watcher::{Known, KnownJobs, Watcher},
+};
+
+/// What the sweep needs.
+#[derive(Clone)]
+pub struct Sweep {
+    /// Where records are.
+    pub store: JobStore,
+    /// What runs the jobs.
+    pub executor: Executor,
+    /// The configured processes.
+    pub processes: Arc<IndexMap<ProcessId, ProcessDefinition>>,
+    /// Knows the jobs that are there.
+    pub watcher: Addr<Watcher>,
+    /// How long objects stay after their job is terminal and archived.
+    pub keep: Duration,
+    /// Time between two sweeps.
+    pub every: Duration,
+}
+
+/// A sweep could not go on.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error("a record can't be read or written")]
+    Store(#[from] JobStoreError),
+    #[error("the executor can't be asked")]
+    Executor(#[from] ExecutorError),
+    #[error("the stream's subjects can't be listed")]
+    Subjects(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("an execution request can't be deleted")]
+    Purge(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Sweep {
+    /// Sweeps until `stop`; what fails is tried again by the next sweep.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut timer = tokio::time::interval(self.every);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = timer.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let swept = async {
+                self.executions().await?;
+                self.objects().await
+            };
+            tokio::select! {
+                swept = swept => if let Err(error) = swept {
+                    warn!(error = %chain(&error), "the sweep was cut short");
+                },
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Execution requests: those of terminal jobs go, those of processes that are gone fail.
+    async fn executions(&self) -> Result<(), SweepError> {
+        let subjects = |error| SweepError::Subjects(Box::new(error));
+        let mut listed = self.store.nats().stream.info_with_subjects(ALL_EXECUTIONS).await.map_err(subjects)?;
+        let mut waiting: Vec<(String, JobId)> = Vec::new();
+        while let Some((subject, _)) = listed.try_next().await.map_err(subjects)? {
+            waiting.extend(parse_execution(&subject));
+        }
+        for (process, job) in waiting {
+            let Some(stored) = self.store.job(&job).await? else {
+                self.forget_request(&job).await?;
+                continue;
+            };
+            if stored.record.status.is_terminal() {
+                self.forget_request(&job).await?;
+            } else if !self.is_configured(&process) {
+                let message = format!("the process '{process}' is not configured any more");
+                self.store
+                    .advance(&job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone()))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_configured(&self, process: &str) -> bool {
+        process.parse::<ProcessId>().is_ok_and(|id| self.processes.contains_key(&id))
+    }
+
+    async fn forget_request(&self, job: &JobId) -> Result<(), SweepError> {
+        let purge = self.store.nats().stream.purge().filter(execution_of_job(job));
+        purge.await.map(|_| ()).map_err(|error| SweepError::Purge(Box::new(error)))
+    }
+
+    /// Objects: those of jobs that are terminal, archived and old enough go, and so do those that their record does
+    /// not name. Objects of jobs nobody knows are left, and said.
+    async fn objects(&self) -> Result<(), SweepError> {
+        let Ok(known) = self.watcher.send(KnownJobs).await else { return Ok(()) };
+        let mut unknown = HashSet::new();
+        for object in known {
+            match self.store.job(&object.job_id).await? {
+                None => {
+                    unknown.insert(object.job_name);
+                }
+                Some(stored) if is_done_with(&stored.record, &object, Timestamp::now(), self.keep) => {
+                    info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of the job");
+                    self.executor.delete(&object.job_name, &object.uid).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        if !unknown.is_empty() {
+            warn!(count = unknown.len(), "there are objects of jobs that are not recorded; they are left alone");
+        }
+        Ok(())
+    }
+}
+
+fn parse_execution(subject: &str) -> Option<(String, JobId)> {
+    let (process, job) = subject.strip_prefix("executions.")?.split_once('.')?;
+    Some((from_token(process)?, job.parse().ok()?))
+}
+
+/// True when an object may go: pure.
+fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Duration) -> bool {
+    if !record.status.is_terminal() {
+        return false;
+    }
+    let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
+    let is_other = named.is_some_and(|named| named != object.uid);
+    let never_ended_by_itself = matches!(
+        record.outcome.as_ref().and_then(|outcome| outcome.reason),
+        Some(Reason::ImagePull | Reason::Unschedulable | Reason::Deadline | Reason::ConfigError | Reason::StartError)
+    );
+    let is_old = now.duration_since(record.updated) >= keep.try_into().unwrap_or(jiff::SignedDuration::MAX);
+    is_other || (record.archive.state.is_settled() && (is_old || never_ended_by_itself))
+}

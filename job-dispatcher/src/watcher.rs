@@ -1,0 +1,238 @@
+//! Keeps the level that the executor's watch tells, has each change reported, and lets launches wait for the end.
+
+use std::{collections::HashMap, time::Duration};
+
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler, WrapFuture,
+};
+use jiff::Timestamp;
+use protocol::JobId;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::{
+    executor::{Change, Observation},
+    metrics::Metrics,
+    outcome::is_overdue,
+    reporter::{Report, ReportGone, Reported, Reporter},
+};
+
+/// The actor. What it keeps is told anew by every watch: nothing in it is the only copy of a fact.
+pub struct Watcher {
+    reporter: Addr<Reporter>,
+    start_deadline: Duration,
+    metrics: Metrics,
+    on_synced: Option<oneshot::Sender<()>>,
+    jobs: HashMap<JobId, Seen>,
+    waiting: HashMap<JobId, Vec<oneshot::Sender<()>>>,
+}
+
+struct Seen {
+    latest: Box<Observation>,
+    /// A report is under way.
+    busy: bool,
+    /// `latest` changed since the report under way began.
+    stale: bool,
+    /// The record says that the execution ended: nothing more is to be told.
+    ended: bool,
+}
+
+impl Watcher {
+    /// A watcher that has `reporter` tell what it sees; `on_synced` hears once the level is known.
+    pub fn new(
+        reporter: Addr<Reporter>,
+        start_deadline: Duration,
+        metrics: Metrics,
+        on_synced: oneshot::Sender<()>,
+    ) -> Self {
+        Self {
+            reporter,
+            start_deadline,
+            metrics,
+            on_synced: Some(on_synced),
+            jobs: HashMap::new(),
+            waiting: HashMap::new(),
+        }
+    }
+}
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        // Deadlines pass without any change in the cluster.
+        context.run_interval(Duration::from_secs(1), |watcher, context| watcher.report_overdue(context));
+    }
+}
+
+impl StreamHandler<Change> for Watcher {
+    fn handle(&mut self, change: Change, context: &mut Context<Self>) {
+        match change {
+            Change::Synced => {
+                info!(jobs = self.jobs.len(), "the watch is up to date");
+                if let Some(synced) = self.on_synced.take() {
+                    synced.send(()).ok();
+                }
+            }
+            Change::Seen(seen) => self.see(seen, context),
+            Change::Gone { job_id, uid } => self.gone(job_id, uid, context),
+        }
+        self.metrics.live_jobs.set(i64::try_from(self.live()).unwrap_or(i64::MAX));
+    }
+}
+
+impl Watcher {
+    fn live(&self) -> usize {
+        self.jobs.values().filter(|seen| !seen.ended).count()
+    }
+
+    fn see(&mut self, latest: Box<Observation>, context: &mut Context<Self>) {
+        let id = latest.job_id;
+        match self.jobs.get_mut(&id) {
+            Some(seen) if seen.latest.uid == latest.uid => {
+                seen.stale = seen.latest != latest;
+                seen.latest = latest;
+            }
+            _ => {
+                self.jobs.insert(id, Seen { latest, busy: false, stale: true, ended: false });
+            }
+        }
+        self.report(id, context);
+    }
+
+    /// Has the latest be told, unless a report is under way: then again after it.
+    fn report(&mut self, id: JobId, context: &mut Context<Self>) {
+        let Some(seen) = self.jobs.get_mut(&id) else { return };
+        if seen.busy || seen.ended || !seen.stale {
+            return;
+        }
+        (seen.busy, seen.stale) = (true, false);
+        let told = self.reporter.send(Report(seen.latest.clone())).into_actor(self);
+        context.spawn(told.map(move |told, watcher, context| {
+            let Some(seen) = watcher.jobs.get_mut(&id) else { return };
+            seen.busy = false;
+            match told {
+                Ok(Ok(Reported::Alive)) => watcher.report(id, context),
+                Ok(Ok(Reported::Ended | Reported::NoJob)) => watcher.has_ended(&id),
+                Ok(Err(error)) => {
+                    warn!(job_id = %id, error = %platform::telemetry::chain(&error), "could not be told, trying again");
+                    watcher.report_later(id, context);
+                }
+                Err(error) => {
+                    warn!(job_id = %id, %error, "could not be told, trying again");
+                    watcher.report_later(id, context);
+                }
+            }
+        }));
+    }
+
+    fn report_later(&mut self, id: JobId, context: &mut Context<Self>) {
+        context.run_later(Duration::from_secs(1), move |watcher, context| watcher.report_again(id, context));
+    }
+
+    fn report_again(&mut self, id: JobId, context: &mut Context<Self>) {
+        if let Some(seen) = self.jobs.get_mut(&id) {
+            seen.stale = true;
+        }
+        self.report(id, context);
+    }
+
+    fn report_overdue(&mut self, context: &mut Context<Self>) {
+        let now = Timestamp::now();
+        let overdue: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, seen)| !seen.ended && !seen.busy && is_overdue(&seen.latest, now, self.start_deadline))
+            .filter(|(_, seen)| !seen.latest.has_started())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            self.report_again(id, context);
+        }
+    }
+
+    fn gone(&mut self, id: JobId, uid: String, context: &mut Context<Self>) {
+        let is_current = self.jobs.get(&id).is_some_and(|seen| seen.latest.uid == uid);
+        if is_current {
+            self.jobs.remove(&id);
+        }
+        let told = self.reporter.send(ReportGone { job_id: id, uid: uid.clone() }).into_actor(self);
+        context.spawn(told.map(move |told, watcher, context| match told {
+            Ok(Ok(Reported::Alive)) => {}
+            Ok(Ok(Reported::Ended | Reported::NoJob)) => watcher.wake(&id),
+            Ok(Err(error)) => {
+                warn!(job_id = %id, error = %platform::telemetry::chain(&error), "could not be told, trying again");
+                context.run_later(Duration::from_secs(1), move |watcher, context| watcher.gone(id, uid, context));
+            }
+            Err(error) => warn!(job_id = %id, %error, "the reporter is gone"),
+        }));
+    }
+
+    fn has_ended(&mut self, id: &JobId) {
+        if let Some(seen) = self.jobs.get_mut(id) {
+            seen.ended = true;
+        }
+        self.metrics.live_jobs.set(i64::try_from(self.live()).unwrap_or(i64::MAX));
+        self.wake(id);
+    }
+
+    fn wake(&mut self, id: &JobId) {
+        for waiter in self.waiting.remove(id).unwrap_or_default() {
+            // Who waited may have left.
+            waiter.send(()).ok();
+        }
+    }
+}
+
+/// Waits until the record says that the execution ended. Answers at once when that is known already; answers `false`
+/// when the watcher stops.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct WaitForEnd(pub JobId);
+
+impl Handler<WaitForEnd> for Watcher {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, WaitForEnd(id): WaitForEnd, context: &mut Context<Self>) -> Self::Result {
+        match self.jobs.get(&id) {
+            Some(seen) if seen.ended => return Box::pin(std::future::ready(true)),
+            // The launch has just named the incarnation that was seen: only now can it be told.
+            Some(_) => self.report_again(id, context),
+            None => {}
+        }
+        let (sender, receiver) = oneshot::channel();
+        let waiters = self.waiting.entry(id).or_default();
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(sender);
+        Box::pin(async move { receiver.await.is_ok() })
+    }
+}
+
+/// The jobs that the watch knows, with name and UID.
+#[derive(Message)]
+#[rtype(result = "Vec<Known>")]
+pub struct KnownJobs;
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Id of the job.
+    pub job_id: JobId,
+    /// Name of its object.
+    pub job_name: String,
+    /// UID of its object.
+    pub uid: String,
+}
+
+impl Handler<KnownJobs> for Watcher {
+    type Result = Vec<Known>;
+
+    fn handle(&mut self, _: KnownJobs, _: &mut Context<Self>) -> Self::Result {
+        let known = |seen: &Seen| Known {
+            job_id: seen.latest.job_id,
+            job_name: seen.latest.job_name.clone(),
+            uid: seen.latest.uid.clone(),
+        };
+        self.jobs.values().filter(|seen| !seen.latest.terminating).map(known).collect()
+    }
+}
