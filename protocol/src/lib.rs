@@ -11,6 +11,7 @@ pub mod execution;
 pub mod job_event;
 pub mod job_id;
 pub mod job_record;
+pub mod local;
 pub mod log_markers;
 pub mod manifest;
 pub mod masking;
