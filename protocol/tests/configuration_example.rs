@@ -1,5 +1,7 @@
 //! The example configuration at the project's root.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::process::Command;
 
 use protocol::{

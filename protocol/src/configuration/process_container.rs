@@ -85,7 +85,9 @@ fn env_var(node: &Node<'_>) -> Option<EnvVar> {
             _ => None,
         },
         _ => {
-            node.mistake("allowed: name with value, or name with secret_name and secret_key");
+            node.mistake(
+                "has no value, or parts of two; allowed: name with value, or name with secret_name and secret_key",
+            );
             None
         }
     };
