@@ -1,0 +1,340 @@
+//! A Kubernetes cluster without a container engine: a real control plane, and nodes that are simulated, real, or both.
+//!
+//! Everything listens on 127.0.0.1 only, with certificates, tokens and RBAC as in any cluster. A namespace is bound to a
+//! kind of node by an annotation (see [`Namespace`]), so pods need nothing special to run on either.
+//!
+//! A cluster stores nothing that outlives it: whoever starts one gets an empty one.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    images::Image,
+    namespace::{Namespace, manifest as namespace_manifest},
+};
+use self::{
+    control_plane::ControlPlane,
+    packages::Packages,
+    real_node::Places,
+    state::{Member, State},
+};
+use crate::{
+    program::Program,
+    tools::{self, Progress, Tool, Tools},
+};
+
+mod certificates;
+mod control_plane;
+mod images;
+mod namespace;
+mod packages;
+mod real_node;
+mod simulated_node;
+mod state;
+
+/// The label that says a node's kind.
+pub const NODE_LABEL: &str = "quayside.dev/node";
+
+/// The environment variable that gives stories the kubeconfig of the run's cluster.
+pub const KUBECONFIG_VARIABLE: &str = "QUAYSIDE_TEST_KUBECONFIG";
+
+/// A kind of node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// Pods go through their phases, but no container runs: thousands of them.
+    Simulated,
+    /// Containers run: needs root, and takes a second or two for each pod.
+    Real,
+}
+
+impl NodeKind {
+    /// The name of the one node of this kind.
+    pub fn node_name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Real => "real",
+        }
+    }
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.node_name())
+    }
+}
+
+impl FromStr for NodeKind {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "simulated" => Ok(Self::Simulated),
+            "real" => Ok(Self::Real),
+            other => bail!("a node is simulated or real, not {other}"),
+        }
+    }
+}
+
+/// How many requests a second the controllers and the scheduler may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ControllerLimits {
+    /// As Kubernetes ships: some 3 to 5 Jobs a second.
+    #[default]
+    Stock,
+    /// Out of the way of what is measured. A figure must say that it was so.
+    Raised,
+}
+
+impl FromStr for ControllerLimits {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "stock" => Ok(Self::Stock),
+            "raised" => Ok(Self::Raised),
+            other => bail!("the controllers' limits are stock or raised, not {other}"),
+        }
+    }
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster's folder: its state, certificates, kubeconfig and logs.
+    pub dir: PathBuf,
+    /// At most one node of each kind.
+    pub nodes: Vec<NodeKind>,
+    /// The controllers' limits.
+    pub controllers: ControllerLimits,
+    /// Whether the API server writes each request's metadata, a line of JSON each, to [`Cluster::audit_log`].
+    pub audit: bool,
+}
+
+/// A running cluster.
+///
+/// The one who started it ends it by dropping it, unless it was [detached](Self::detach); one that was
+/// [attached](Self::attach) runs on.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: PathBuf,
+    state: State,
+    /// Empty if another process started them.
+    programs: Vec<Program>,
+    ends_when_dropped: bool,
+}
+
+impl Cluster {
+    /// Starts a cluster, building or downloading what it is made of where that is missing.
+    ///
+    /// What an earlier one in the same folder left is cleared away first; one that still runs is an error.
+    pub async fn start(options: &Options, progress: Progress<'_>) -> Result<Self> {
+        let mut wanted = control_plane::TOOLS.to_vec();
+        wanted.extend(options.nodes.iter().map(|kind| match kind {
+            NodeKind::Simulated => Tool::Kwok,
+            NodeKind::Real => Tool::Kubelet,
+        }));
+        let tools = tools::require(&wanted, progress).await?;
+        let packages = match options.nodes.contains(&NodeKind::Real) {
+            true => Some(Packages::require(progress).await?),
+            false => None,
+        };
+        let mut cluster = Self::empty(options)?;
+        cluster.start_all(options, &tools, packages.as_ref(), progress).await?;
+        cluster.state.ready = true;
+        cluster.state.write(&cluster.dir)?;
+        progress("the cluster is ready");
+        Ok(cluster)
+    }
+
+    /// The cluster that runs in this folder, or `None`.
+    pub fn attach(dir: &Path) -> Result<Option<Self>> {
+        let dir = std::path::absolute(dir)?;
+        let Some(state) = State::read(&dir)?.filter(|state| state.ready && state.is_running()) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { dir, state, programs: Vec::new(), ends_when_dropped: false }))
+    }
+
+    /// Ends whatever runs, or was left by a crash, in this folder. Returns whether there was anything.
+    pub async fn clear(dir: &Path) -> Result<bool> {
+        let dir = std::path::absolute(dir)?;
+        let Some(state) = State::read(&dir)? else { return Ok(false) };
+        tokio::task::spawn_blocking(move || state.end(&dir)).await??;
+        Ok(true)
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("admin.kubeconfig")
+    }
+
+    /// A client with all rights.
+    pub async fn client(&self) -> Result<Client> {
+        client(&self.kubeconfig()).await
+    }
+
+    /// The folder with the logs of its programs.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The API server's audit log, if it was asked for.
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        self.state.audit.then(|| self.dir.join("audit.log"))
+    }
+
+    /// The kinds of its nodes.
+    pub fn nodes(&self) -> &[NodeKind] {
+        &self.state.nodes
+    }
+
+    /// The controllers' limits.
+    pub fn controllers(&self) -> ControllerLimits {
+        self.state.controllers
+    }
+
+    /// Name, process id, and whether it runs, of each of its programs.
+    pub fn members(&self) -> impl Iterator<Item = (&str, i32, bool)> {
+        self.state
+            .members
+            .iter()
+            .map(|member| (member.name.as_str(), member.process.pid, member.process.is_running()))
+    }
+
+    /// Makes an image known to the real node: an archive as [`Image::write`] or `docker save` make it.
+    pub async fn import_image(&self, archive: &Path) -> Result<()> {
+        let places = self.state.real_node.as_ref().context("the cluster has no real node")?;
+        real_node::import(&Packages::require(&|_| ()).await?, places, archive).await
+    }
+
+    /// Lets it run on when this value is dropped.
+    pub fn detach(mut self) -> Result<()> {
+        self.ends_when_dropped = false;
+        for program in self.programs.drain(..) {
+            program.detach()?;
+        }
+        Ok(())
+    }
+
+    /// Ends it, also if it was attached to, and removes what it left on the machine except its logs.
+    pub async fn stop(mut self) -> Result<()> {
+        self.ends_when_dropped = false;
+        let (state, dir) = (self.state.clone(), self.dir.clone());
+        tokio::task::spawn_blocking(move || state.end(&dir)).await?
+    }
+
+    fn empty(options: &Options) -> Result<Self> {
+        let dir = std::path::absolute(&options.dir)?;
+        if let Some(before) = State::read(&dir)? {
+            ensure!(!(before.ready && before.is_running()), "a cluster runs in {} already", dir.display());
+            before.end(&dir).context("what an earlier cluster left can't be cleared away")?;
+        }
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{} can't be emptied", dir.display()));
+            }
+            _ => fs::create_dir_all(&dir)?,
+        }
+        let real_node = match options.nodes.contains(&NodeKind::Real) {
+            true => Some(Places::choose(&dir)?),
+            false => None,
+        };
+        let state = State {
+            ready: false,
+            nodes: options.nodes.clone(),
+            controllers: options.controllers,
+            audit: options.audit,
+            members: Vec::new(),
+            real_node,
+        };
+        state.write(&dir)?;
+        Ok(Self { dir, state, programs: Vec::new(), ends_when_dropped: true })
+    }
+
+    async fn start_all(
+        &mut self,
+        options: &Options,
+        tools: &Tools,
+        packages: Option<&Packages>,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        progress("starting the control plane");
+        let mut plane = ControlPlane::prepare(&self.dir)?;
+        let etcd = plane.start_etcd(tools).await?;
+        self.add(etcd)?;
+        let apiserver = plane.start_apiserver(tools, options).await?;
+        self.add(apiserver)?;
+        self.add(plane.start_controller_manager(tools, options.controllers)?)?;
+        self.add(plane.start_scheduler(tools, options.controllers)?)?;
+        let client = self.client().await?;
+        if options.nodes.contains(&NodeKind::Simulated) {
+            progress("starting the simulated node");
+            let kwok = simulated_node::start(&self.dir, &plane, tools, &client, progress).await?;
+            self.add(kwok)?;
+        }
+        if let (Some(packages), Some(places)) = (packages, self.state.real_node.clone()) {
+            progress("starting the real node");
+            let containerd = real_node::start_containerd(&self.dir, &places, packages).await?;
+            self.add(containerd)?;
+            let kubelet =
+                real_node::start_kubelet(&self.dir, &places, &plane, tools, &client, progress).await?;
+            self.add(kubelet)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, program: Program) -> Result<()> {
+        self.state.members.push(Member { name: program.name().to_owned(), process: program.identity()? });
+        self.programs.push(program);
+        self.state.write(&self.dir)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.ends_when_dropped
+            && let Err(error) = self.state.end(&self.dir)
+        {
+            tracing::warn!(error = format!("{error:#}"), "the cluster did not end cleanly");
+        }
+    }
+}
+
+/// A client from a kubeconfig. Requests are not repeated behind the caller's back.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+/// A client for the cluster that the test runner started: see [`KUBECONFIG_VARIABLE`].
+pub async fn client_of_run() -> Result<Client> {
+    let kubeconfig = std::env::var_os(KUBECONFIG_VARIABLE)
+        .ok_or_else(|| anyhow!("{KUBECONFIG_VARIABLE} is not set: run this story with `cargo xtask test`"))?;
+    client(Path::new(&kubeconfig)).await
+}
+
+/// Succeeds once pods can be bound to the node.
+async fn ready_node(client: Client, kind: NodeKind) -> Result<()> {
+    let node = Api::<Node>::all(client).get(kind.node_name()).await?;
+    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let ready = conditions.iter().find(|one| one.type_ == "Ready").context("the node says nothing yet")?;
+    ensure!(ready.status == "True", "the node is not ready: {}", ready.message.as_deref().unwrap_or_default());
+    let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+    ensure!(taints.is_empty(), "the node is still tainted");
+    Ok(())
+}
