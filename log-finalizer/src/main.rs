@@ -1,1 +1,13 @@
-fn main() {}
+//! The log-finalizer.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match log_finalizer::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("log-finalizer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -91,6 +91,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The cause in words that anybody may read: without keys, hosts and addresses.
+    pub fn public_cause(&self) -> String {
+        match self {
+            Self::Settings { .. } => "the settings of the bucket can't be used".to_owned(),
+            Self::Source { .. } => "what was to be stored could not be read".to_owned(),
+            Self::TooLarge { limit, .. } => format!("it has more than {limit} bytes"),
+            Self::Check { source, .. }
+            | Self::Put { source, .. }
+            | Self::Get { source, .. }
+            | Self::Head { source, .. }
+            | Self::Delete { source, .. }
+            | Self::List { source, .. }
+            | Self::Presign { source, .. } => match source {
+                Cause::Refused { code, .. } => format!("the bucket refused: {code}"),
+                other => other.to_string(),
+            },
+        }
+    }
+
     /// True when the same action may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {

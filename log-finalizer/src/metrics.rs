@@ -1,0 +1,96 @@
+//! Every metric of the finalizer.
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use protocol::{JobRecord, job_record::ArchiveState};
+
+use crate::{collect::Kept, seal};
+
+/// The metrics; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Tries that will be repeated.
+    pub retried: Counter,
+    /// Pods released.
+    pub released: Counter,
+    /// Jobs that the sweep had to take care of.
+    pub swept: Counter,
+    /// Jobs whose log waits for log storage, as the last sweep counted.
+    pub waiting: Gauge,
+    sealed: Family<SealLabels, Counter>,
+    archive_bytes: Counter,
+    result_bytes: Counter,
+    gaps: Counter,
+    seconds_to_seal: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SealLabels {
+    status: &'static str,
+    archive: &'static str,
+}
+
+impl Metrics {
+    /// Makes and registers them.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            retried: Counter::default(),
+            released: Counter::default(),
+            swept: Counter::default(),
+            waiting: Gauge::default(),
+            sealed: Family::default(),
+            archive_bytes: Counter::default(),
+            result_bytes: Counter::default(),
+            gaps: Counter::default(),
+            seconds_to_seal: Histogram::new(exponential_buckets(0.05, 2.0, 14)),
+        };
+        let Self { retried, released, swept, waiting, sealed, archive_bytes, result_bytes, gaps, seconds_to_seal } =
+            metrics.clone();
+        registry.register("quayside_finalizer_sealed", "Jobs sealed by this replica", sealed);
+        registry.register("quayside_finalizer_retried", "Tries at storing that will be repeated", retried);
+        registry.register("quayside_finalizer_released", "Pods released by this replica", released);
+        registry.register("quayside_finalizer_swept", "Jobs that the sweep took care of", swept);
+        registry.register("quayside_finalizer_waiting", "Jobs whose log waits for log storage", waiting);
+        registry.register("quayside_finalizer_archive_bytes", "Bytes of log archived", archive_bytes);
+        registry.register("quayside_finalizer_result_bytes", "Bytes of results stored", result_bytes);
+        registry.register("quayside_finalizer_gaps", "Logs that could not be read to their end", gaps);
+        registry.register(
+            "quayside_finalizer_seconds_to_seal",
+            "Time from the end of an execution to its seal",
+            seconds_to_seal,
+        );
+        metrics
+    }
+
+    /// Counts a job that was sealed here.
+    pub(crate) fn sealed(&self, record: &JobRecord) {
+        let archive = match record.archive.state {
+            ArchiveState::Pending => "pending",
+            ArchiveState::Stored => "stored",
+            ArchiveState::Gap => "gap",
+            ArchiveState::Unavailable => "unavailable",
+            ArchiveState::Off => "off",
+        };
+        self.sealed.get_or_create(&SealLabels { status: record.status.as_str(), archive }).inc();
+        let waited = Timestamp::now().duration_since(seal::ended_at(record)).as_secs_f64();
+        self.seconds_to_seal.observe(waited.max(0.0));
+    }
+
+    /// Counts what was stored.
+    pub(crate) fn stored(&self, kept: &Kept) {
+        self.archive_bytes.inc_by(kept.archive.as_ref().map_or(0, |stored| stored.size));
+        if kept.result.is_there {
+            self.result_bytes.inc_by(kept.result.stored.size);
+        }
+        self.gaps.inc_by(u64::try_from(kept.gaps.len()).unwrap_or_default());
+    }
+}

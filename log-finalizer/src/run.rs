@@ -1,0 +1,102 @@
+//! Builds the finalizer and runs it until it is told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use platform::{
+    config::{self, Platform, process_environment},
+    consume::{self, WorkQueue},
+    job_store::JobStore,
+    nats,
+    object_store::ObjectStore,
+    probe::{self, Health},
+    shutdown,
+    telemetry::{self, chain},
+};
+use prometheus_client::registry::Registry;
+use protocol::{
+    Event,
+    job_record::ExecutorKind,
+    names::{environment, subjects},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    finalize::Finalizer,
+    metrics::Metrics,
+    pods::{Pods, kubernetes::KubernetesPods},
+    settings::{ExecutorChoice, FinalizerSettings},
+    sweep::Sweep,
+};
+
+/// The whole life of the process.
+///
+/// # Errors
+/// When settings, NATS or the executor can't be used.
+pub fn run() -> anyhow::Result<()> {
+    let (platform, settings) = config::load::<FinalizerSettings>("finalizer", &process_environment)?;
+    telemetry::start(&platform.telemetry)?;
+    let mistakes = settings.mistakes();
+    anyhow::ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(platform, settings));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ended
+}
+
+/// The work queue of all finalizers.
+pub fn queue(settings: &FinalizerSettings) -> WorkQueue {
+    WorkQueue {
+        consumer: subjects::FINALIZING_CONSUMER.to_owned(),
+        filters: [Event::Running, Event::Ended, Event::Dismissed].map(subjects::events_of_kind).to_vec(),
+        max_in_hand: settings.max_in_hand,
+        max_here: settings.max_here,
+    }
+}
+
+async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal()?;
+    platform.log_oddities(&process_environment);
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let health = Health::new(registry, &["nats", "executor"]);
+    let probe =
+        probe::serve(platform.probe.bind, health.clone(), stop.clone()).context("the probe port can't be used")?;
+    let nats = nats::connect(&platform.nats, "log-finalizer").await?;
+    health.set("nats", true);
+    let store = platform.store.as_ref().map(ObjectStore::new).transpose()?;
+    if let Some(store) = &store
+        && let Err(error) = store.check().await
+    {
+        // Jobs wait for it, and say so: starting anyway keeps them visible.
+        error!(error = %chain(&error), "the bucket can't be used now");
+    }
+    let pods = pods(&settings).await?;
+    health.set("executor", true);
+    info!(%probe, executor = ?settings.executor, "started");
+    let finalizer = Finalizer { jobs: JobStore::new(nats.clone(), store), pods, settings: Arc::new(settings), metrics };
+    let work = work(finalizer, nats, stop.clone());
+    if shutdown::within(&stop, platform.shutdown_limit, work).await.is_some() {
+        info!("stopped");
+    }
+    Ok(())
+}
+
+async fn work(finalizer: Finalizer, nats: nats::Nats, stop: CancellationToken) {
+    let queue = queue(&finalizer.settings);
+    let sweep = Sweep::new(finalizer.clone()).run(stop.clone());
+    let consume = consume::run(nats, queue, move |delivery| finalizer.clone().handle(delivery), stop);
+    tokio::join!(sweep, consume);
+}
+
+async fn pods(settings: &FinalizerSettings) -> anyhow::Result<Pods> {
+    match settings.executor {
+        ExecutorChoice::Kubernetes => {
+            let namespace = process_environment(environment::NAMESPACE);
+            let pods = KubernetesPods::connect(namespace).await?;
+            Ok(Pods::default().with(ExecutorKind::Kubernetes, Arc::new(pods)))
+        }
+        ExecutorChoice::Local => anyhow::bail!("the local executor is not built in"),
+    }
+}

@@ -1,0 +1,82 @@
+//! Settings of the finalizer: section `finalizer`, variables `QUAYSIDE_FINALIZER__…`.
+
+use std::{path::PathBuf, time::Duration};
+
+use platform::config::seconds;
+use serde::Deserialize;
+
+/// What can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinalizerSettings {
+    /// `kubernetes` or `local`.
+    pub executor: ExecutorChoice,
+    /// Folder of the local executor, seen by all replicas on the machine.
+    pub local_dir: PathBuf,
+    /// Jobs that one replica stores at once. Each takes up to four parts of an upload (`store.part_size`) of memory.
+    pub max_here: usize,
+    /// Jobs in hand over all replicas.
+    pub max_in_hand: usize,
+    /// How long storing is tried before the job fails with `StoreUnavailable`, counted from its end, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub seal_deadline: Duration,
+    /// How long a log that can't be read is tried before it is given up as a gap, counted from the job's end, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub log_deadline: Duration,
+    /// Longest pause between two tries, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub retry_limit: Duration,
+    /// Time between two sweeps, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub sweep_every: Duration,
+    /// Age of a record from which the sweep takes its message for lost, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub sweep_after: Duration,
+}
+
+/// The executor whose workloads are read. The local one only when asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutorChoice {
+    /// Kubernetes Jobs.
+    Kubernetes,
+    /// Child processes of this machine, for trying Quayside out.
+    Local,
+}
+
+impl Default for FinalizerSettings {
+    fn default() -> Self {
+        Self {
+            executor: ExecutorChoice::Kubernetes,
+            local_dir: PathBuf::from("/var/lib/quayside/local"),
+            max_here: 8,
+            max_in_hand: 1000,
+            seal_deadline: Duration::from_secs(24 * 3600),
+            log_deadline: Duration::from_secs(600),
+            retry_limit: Duration::from_secs(60),
+            sweep_every: Duration::from_secs(60),
+            sweep_after: Duration::from_secs(600),
+        }
+    }
+}
+
+impl FinalizerSettings {
+    /// What is not allowed, all of it.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        for (name, number) in [("max_here", self.max_here), ("max_in_hand", self.max_in_hand)] {
+            if number == 0 {
+                mistakes.push(format!("finalizer.{name}: expected 1 or more"));
+            }
+        }
+        for (name, time) in [("retry_limit", self.retry_limit), ("sweep_every", self.sweep_every)] {
+            if time < Duration::from_secs(1) {
+                mistakes.push(format!("finalizer.{name}: expected 1 second or more"));
+            }
+        }
+        if self.log_deadline > self.seal_deadline {
+            mistakes.push("finalizer.log_deadline: expected no more than finalizer.seal_deadline".to_owned());
+        }
+        mistakes
+    }
+}

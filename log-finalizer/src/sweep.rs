@@ -1,0 +1,227 @@
+//! The level behind the messages: at start and on a timer, workloads that are still held and records that are not settled
+//! are compared, and whatever a lost message left undone is done.
+
+use std::{collections::VecDeque, time::Duration};
+
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use jiff::{SignedDuration, Timestamp};
+use platform::telemetry::chain;
+use protocol::{
+    Event, JobEvent, JobId, JobRecord,
+    job_record::{Phase, Status},
+    names::subjects,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    finalize::{FinalizeError, Finalizer},
+    pods::Held,
+    seal::{self, Todo},
+};
+
+/// Messages that one round looks at for each kind of event; the next round goes on from there.
+const PAGE: usize = 2000;
+/// Jobs remembered for a second look.
+const SECOND_LOOKS: usize = 10_000;
+
+/// The events whose message may be the last trace of a job that is not settled.
+const KINDS: [Event; 4] = [Event::Ended, Event::Dismissed, Event::Successful, Event::Failed];
+
+/// A page of the stream can't be read.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error("the stream could not be read")]
+    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The sweep of one replica. It keeps only how far it has read.
+pub struct Sweep {
+    finalizer: Finalizer,
+    cursors: [u64; KINDS.len()],
+    again: VecDeque<JobId>,
+}
+
+impl Sweep {
+    /// A sweep that begins at the start of the stream.
+    pub fn new(finalizer: Finalizer) -> Self {
+        Self { finalizer, cursors: [0; KINDS.len()], again: VecDeque::new() }
+    }
+
+    /// Sweeps now and on the timer, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = self.round() => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(jittered(self.finalizer.settings.sweep_every)) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One round.
+    pub async fn round(&mut self) {
+        if let Err(error) = self.held().await {
+            warn!(error = %chain(&error), "held workloads could not be swept");
+        }
+        for _ in 0..self.again.len() {
+            let Some(job_id) = self.again.pop_front() else { break };
+            self.look(&job_id).await;
+        }
+        for kind in 0..KINDS.len() {
+            if let Err(error) = self.records(kind).await {
+                warn!(error = %chain(&error), "records could not be swept");
+            }
+        }
+    }
+
+    /// Workloads that nobody released.
+    async fn held(&self) -> Result<(), FinalizeError> {
+        let mut waiting = 0;
+        for source in self.finalizer.pods.sources() {
+            let mut after = None;
+            loop {
+                let page = source.held(after.as_deref()).await?;
+                for held in &page.held {
+                    waiting += i64::from(self.held_one(held).await?);
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        self.finalizer.metrics.waiting.set(waiting);
+        Ok(())
+    }
+
+    /// True when the workload has to wait for log storage.
+    async fn held_one(&self, held: &Held) -> Result<bool, FinalizeError> {
+        let stored = self.finalizer.jobs.job(&held.job).await?;
+        let Some(stored) = stored else {
+            if is_abandoned(held, self.finalizer.settings.seal_deadline, Timestamp::now()) {
+                info!(job_id = %held.job, "a workload without a job is released");
+                self.finalizer.pods.of(&held.workload)?.release(&held.job, &held.workload, None).await?;
+            }
+            return Ok(false);
+        };
+        let has_store = self.finalizer.jobs.objects().is_some();
+        if is_overdue(&stored.record, has_store, self.finalizer.settings.sweep_after, Timestamp::now()) {
+            self.finalize(&held.job).await;
+        }
+        Ok(stored.record.status.is_terminal() && seal::todo(&stored.record, has_store) == Todo::Nothing)
+    }
+
+    /// Records that are not settled, a page further in the stream.
+    async fn records(&mut self, kind: usize) -> Result<(), SweepError> {
+        let filter = subjects::events_of_kind(KINDS[kind]);
+        for _ in 0..PAGE {
+            let from = self.cursors[kind] + 1;
+            let message = match self.finalizer.jobs.nats().stream.get_first_raw_message_by_subject(&filter, from).await
+            {
+                Ok(message) => message,
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => break,
+                Err(error) => return Err(SweepError::Read(Box::new(error))),
+            };
+            self.cursors[kind] = message.sequence;
+            // What the message says settled stays so; anything else may have changed since.
+            if let Ok(event) = serde_json::from_slice::<JobEvent>(&message.payload)
+                && !event.record().is_settled()
+            {
+                self.look(&event.record().job_id).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a job as it is now; remembers it when it is too early, or did not work.
+    async fn look(&mut self, job_id: &JobId) {
+        let is_open = match self.finalizer.jobs.job(job_id).await {
+            Ok(None) => false,
+            Ok(Some(stored)) => {
+                let has_store = self.finalizer.jobs.objects().is_some();
+                let is_settled = stored.record.is_settled();
+                // Without a bucket nothing will change before this process is started again.
+                let can_change = seal::todo(&stored.record, has_store) != Todo::Nothing;
+                let is_due =
+                    is_overdue(&stored.record, has_store, self.finalizer.settings.sweep_after, Timestamp::now());
+                !is_settled && can_change && !(is_due && self.finalize(job_id).await)
+            }
+            Err(error) => {
+                warn!(%job_id, error = %chain(&error), "a job could not be read");
+                true
+            }
+        };
+        if is_open && self.again.len() < SECOND_LOOKS {
+            self.again.push_back(*job_id);
+        }
+    }
+
+    async fn finalize(&self, job_id: &JobId) -> bool {
+        self.finalizer.metrics.swept.inc();
+        match self.finalizer.advance(job_id).await {
+            Ok(()) => true,
+            Err(error) => {
+                debug!(%job_id, error = %chain(&error), "the sweep could not finish a job");
+                false
+            }
+        }
+    }
+}
+
+/// True of a record that asks for something, and whose message had its time.
+fn is_overdue(record: &JobRecord, has_store: bool, after: Duration, now: Timestamp) -> bool {
+    let age = now.duration_since(record.updated);
+    let is_old = age >= SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    match seal::todo(record, has_store) {
+        Todo::Nothing => false,
+        // What waited for a bucket has no message any more.
+        Todo::ArchiveLate if record.status != Status::Dismissed => true,
+        Todo::Seal | Todo::ArchiveLate | Todo::Release => is_old && record.phase() >= Phase::Ended,
+    }
+}
+
+/// True of a workload whose job nobody knows (any more), for so long that none will appear.
+fn is_abandoned(held: &Held, limit: Duration, now: Timestamp) -> bool {
+    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+    held.created.is_some_and(|created| now.duration_since(created) >= limit)
+}
+
+/// Replicas that start together shall not sweep together for ever.
+fn jittered(every: Duration) -> Duration {
+    let nanos = Timestamp::now().subsec_nanosecond().unsigned_abs();
+    every.mul_f64(0.9 + f64::from(nanos % 1_000_000) / 5_000_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::job_record::{ArchiveState, Outcome};
+
+    use super::*;
+
+    fn record(status: Status, state: ArchiveState) -> JobRecord {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let mut record = JobRecord::accepted(JobId::generate(1), "p".parse().unwrap(), "1".into(), now, state);
+        record.status = status;
+        record.outcome = Some(Outcome { reason: None, exit_code: None, message: String::new() });
+        record
+    }
+
+    #[test]
+    fn a_job_is_left_to_its_message_until_that_had_its_time() {
+        let record = record(Status::Running, ArchiveState::Pending);
+        let after = Duration::from_secs(600);
+        assert!(!is_overdue(&record, true, after, record.updated + SignedDuration::from_secs(599)));
+        assert!(is_overdue(&record, true, after, record.updated + SignedDuration::from_secs(600)));
+    }
+
+    #[test]
+    fn what_waited_for_a_bucket_is_archived_as_soon_as_there_is_one() {
+        let record = record(Status::Successful, ArchiveState::Unavailable);
+        assert!(is_overdue(&record, true, Duration::from_secs(600), record.updated));
+        assert!(!is_overdue(&record, false, Duration::ZERO, record.updated));
+    }
+}
