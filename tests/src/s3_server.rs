@@ -1,0 +1,193 @@
+//! S3 servers on a folder: one inside this process, and versitygw as a second opinion.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use platform::{
+    object_store::{ObjectStore, StoreSettings},
+    secret::Secret,
+};
+use s3s::{
+    auth::SimpleAuth,
+    service::{S3Service, S3ServiceBuilder},
+};
+use s3s_fs::FileSystem;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ports,
+    program::{Launch, Program},
+    tools::{Tool, Tools},
+};
+
+/// The access key of both servers.
+pub const KEY: &str = "quayside";
+/// The secret of [`KEY`]. No secret at all: these servers listen on the loopback address only.
+pub const SECRET: &str = "quayside-local-only";
+/// The bucket of both servers.
+pub const BUCKET: &str = "quayside";
+
+/// Settings for a server of this file.
+pub fn settings(endpoint: &str) -> StoreSettings {
+    StoreSettings {
+        endpoint: endpoint.to_owned(),
+        key: KEY.to_owned(),
+        secret: Secret::new(SECRET),
+        bucket: BUCKET.to_owned(),
+        prefix: "logs/".to_owned(),
+        region: None,
+        path_style: true,
+        timeout: Duration::from_secs(20),
+        part_size: 5 * 1024 * 1024,
+    }
+}
+
+/// An S3 server inside this process. Its objects are files in a folder, and are there again when it is started on the
+/// same folder.
+#[derive(Debug)]
+pub struct S3Server {
+    folder: PathBuf,
+    address: SocketAddr,
+    running: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl S3Server {
+    /// Starts a server on `folder`, made if it is not there, with the bucket [`BUCKET`]; on a free port unless one is
+    /// named. Must be called inside a tokio runtime.
+    pub async fn start(folder: impl Into<PathBuf>, port: Option<u16>) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.unwrap_or(0)));
+        let mut server = Self { folder: folder.into(), address, running: None };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// URL of the server; the same after [`restart`](Self::restart).
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Settings that reach it.
+    pub fn settings(&self) -> StoreSettings {
+        settings(&self.endpoint())
+    }
+
+    /// A client for its bucket.
+    pub fn store(&self) -> Result<ObjectStore> {
+        Ok(ObjectStore::new(&self.settings())?)
+    }
+
+    /// Starts it again, on the same port; does nothing when it runs.
+    pub async fn restart(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        fs::create_dir_all(self.folder.join(BUCKET))
+            .with_context(|| format!("{} can't be made", self.folder.display()))?;
+        let files = FileSystem::new(&self.folder).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        let socket = TcpSocket::new_v4()?;
+        // The port may still have closed connections of the server before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address).with_context(|| format!("{} is taken", self.address))?;
+        let listener = socket.listen(1024)?;
+        self.address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, builder.build(), stop.clone()));
+        self.running = Some((stop, task));
+        Ok(())
+    }
+
+    /// Stops it at once: open requests are cut, as by a crash. The objects stay.
+    pub async fn stop(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            stop.cancel();
+            task.await.ok();
+        }
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        if let Some((stop, _)) = &self.running {
+            stop.cancel();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, service: S3Service, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                stream.set_nodelay(true).ok();
+                let service = service.clone();
+                connections.spawn(async move {
+                    let server = auto::Builder::new(TokioExecutor::new());
+                    server.serve_connection(TokioIo::new(stream), service).await.ok();
+                });
+            }
+            // Too many open files: some will close.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    connections.shutdown().await;
+}
+
+/// A versitygw process.
+#[derive(Debug)]
+pub struct Versitygw {
+    endpoint: String,
+    /// The process, to stop or signal.
+    pub program: Program,
+}
+
+impl Versitygw {
+    /// Starts it on `folder`, with the bucket [`BUCKET`]; its log is written beside the folder. `tools` must hold
+    /// [`Tool::Versitygw`].
+    pub async fn start(tools: &Tools, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder.join(BUCKET)).with_context(|| format!("{} can't be made", folder.display()))?;
+        let port = ports::free()?;
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let mut program = Launch::new("versitygw", tools.path(Tool::Versitygw)?, folder.with_extension("log"))
+            .args(["--port", &format!("127.0.0.1:{port}"), "--access", KEY, "--secret", SECRET, "--quiet", "posix"])
+            .arg(folder)
+            .spawn()?;
+        let store = ObjectStore::new(&settings(&endpoint))?;
+        program.wait_ready(Duration::from_secs(20), || async { Ok(store.check().await?) }).await?;
+        Ok(Self { endpoint, program })
+    }
+
+    /// URL of the server.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Settings that reach it.
+    pub fn settings(&self) -> StoreSettings {
+        settings(&self.endpoint)
+    }
+}
