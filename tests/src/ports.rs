@@ -1,8 +1,9 @@
 //! Free TCP ports on the loopback address.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
+use tokio::net::TcpSocket;
 
 /// A TCP port on 127.0.0.1 that nobody listens on.
 ///
@@ -14,13 +15,16 @@ pub fn free() -> Result<u16> {
 
 /// Several different free ports.
 pub fn all_free<const N: usize>() -> Result<[u16; N]> {
-    let mut listeners = Vec::with_capacity(N);
+    let mut sockets = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        // Kept open until all are found, so that no port is found twice.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-        *port = listener.local_addr()?.port();
-        listeners.push(listener);
+        // Bound but not listening, so that a copy of it in a process just being started stands in nobody's way. All are
+        // kept until the end, so that no port is found twice.
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("no free port on 127.0.0.1")?;
+        *port = socket.local_addr()?.port();
+        sockets.push(socket);
     }
     Ok(ports)
 }
@@ -33,6 +37,6 @@ mod tests {
     fn free_ports_differ_and_can_be_bound() {
         let [one, two, three] = all_free::<3>().unwrap();
         assert!(one != two && two != three && one != three);
-        TcpListener::bind((Ipv4Addr::LOCALHOST, one)).unwrap();
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, one)).unwrap();
     }
 }

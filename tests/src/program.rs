@@ -259,13 +259,12 @@ pub struct ProcessIdentity {
 impl ProcessIdentity {
     /// The process that has this id now.
     pub fn of(pid: i32) -> Result<Self> {
-        let (_, started) = stat(pid)?;
-        Ok(Self { pid, started })
+        Ok(Self { pid, started: stat(pid)?.started })
     }
 
-    /// Whether this very process runs. A zombie does not.
+    /// Whether this very process runs. A zombie does not, once all its threads have ended.
     pub fn is_running(self) -> bool {
-        matches!(stat(self.pid), Ok((state, started)) if started == self.started && state != 'Z')
+        stat(self.pid).is_ok_and(|now| now.started == self.started && (now.state != 'Z' || now.threads > 1))
     }
 
     /// Signals the process if it still runs.
@@ -281,7 +280,9 @@ impl ProcessIdentity {
 
     /// Ends the process as [`Program::stop`] does. It need not be our child. Blocks the thread for up to `grace`.
     pub fn stop_blocking(self, grace: Duration) -> Result<()> {
-        self.signal(Signal::TERM)?;
+        if !grace.is_zero() {
+            self.signal(Signal::TERM)?;
+        }
         let limit = Instant::now() + grace;
         while self.is_running() && Instant::now() < limit {
             std::thread::sleep(Duration::from_millis(10));
@@ -298,15 +299,21 @@ impl ProcessIdentity {
     }
 }
 
-/// State letter and start time from `/proc/<pid>/stat` (see proc_pid_stat(5)).
-fn stat(pid: i32) -> Result<(char, u64)> {
+/// What `/proc/<pid>/stat` says (see proc_pid_stat(5)).
+struct Stat {
+    state: char,
+    threads: u64,
+    started: u64,
+}
+
+fn stat(pid: i32) -> Result<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold anything, also parentheses.
+    // The name in parentheses may hold anything, also parentheses; the state, field 3, comes after it.
     let (_, fields) = text.rsplit_once(") ").context("unexpected form of /proc/<pid>/stat")?;
-    let mut fields = fields.split(' ');
-    let state = fields.next().and_then(|state| state.chars().next()).context("no state in /proc/<pid>/stat")?;
-    let started = fields.nth(18).context("no start time in /proc/<pid>/stat")?.parse()?;
-    Ok((state, started))
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let field = |number: usize| fields.get(number - 3).copied().context("too few fields in /proc/<pid>/stat");
+    let state = field(3)?.chars().next().context("no state in /proc/<pid>/stat")?;
+    Ok(Stat { state, threads: field(20)?.parse()?, started: field(22)?.parse()? })
 }
 
 fn pid(number: i32) -> Result<Pid> {

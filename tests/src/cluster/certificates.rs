@@ -35,7 +35,10 @@ impl Certificates {
         this.sign("apiserver", server("kube-apiserver", &["kubernetes.default.svc", "10.0.0.1"])?, &authority)?;
         this.sign("kubelet", server("kubelet", &[])?, &authority)?;
         this.sign("kubelet-client", client("kube-apiserver", "system:masters"), &authority)?;
-        private(&this.service_accounts(), &KeyPair::generate()?.serialize_pem())?;
+        let accounts = KeyPair::generate()?;
+        let (public_file, key_file) = this.service_accounts();
+        fs::write(public_file, accounts.public_key_pem())?;
+        private(&key_file, &accounts.serialize_pem())?;
         Ok(this)
     }
 
@@ -59,9 +62,9 @@ impl Certificates {
         self.pair("kubelet-client")
     }
 
-    /// The key that signs service account tokens.
-    pub(super) fn service_accounts(&self) -> PathBuf {
-        self.folder.join("service-accounts.key")
+    /// The public and the private key of service account tokens.
+    pub(super) fn service_accounts(&self) -> (PathBuf, PathBuf) {
+        (self.folder.join("service-accounts.pub"), self.folder.join("service-accounts.key"))
     }
 
     fn pair(&self, name: &str) -> (PathBuf, PathBuf) {

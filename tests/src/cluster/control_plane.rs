@@ -86,7 +86,7 @@ impl ControlPlane {
         let (certificate, key) = self.certificates.apiserver();
         let (client_certificate, client_key) = self.certificates.node_client();
         let authority = self.certificates.authority();
-        let account_key = self.certificates.service_accounts();
+        let (account_public, account_key) = self.certificates.service_accounts();
         let mut launch = self
             .launch(Tool::KubeApiserver, tools)?
             .args([format!("--etcd-servers={}", self.etcd), format!("--secure-port={}", self.port)])
@@ -97,7 +97,7 @@ impl ControlPlane {
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(file("token-auth-file", &self.folder.join("tokens.csv")))
             .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)])
-            .args([file("service-account-key-file", &account_key), file("service-account-signing-key-file", &account_key)])
+            .args([file("service-account-key-file", &account_public), file("service-account-signing-key-file", &account_key)])
             .args([file("client-ca-file", &authority), file("kubelet-certificate-authority", &authority)])
             .args([file("kubelet-client-certificate", &client_certificate), file("kubelet-client-key", &client_key)]);
         if options.controllers == ControllerLimits::Raised {
@@ -129,7 +129,7 @@ impl ControlPlane {
             .args(["--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=true"])
             .arg(file("kubeconfig", &self.kubeconfig("system:kube-controller-manager")))
             .arg(file("root-ca-file", &self.certificates.authority()))
-            .arg(file("service-account-private-key-file", &self.certificates.service_accounts()));
+            .arg(file("service-account-private-key-file", &self.certificates.service_accounts().1));
         if limits == ControllerLimits::Raised {
             launch = launch.args(["--kube-api-qps=2000", "--kube-api-burst=4000"]);
             launch = launch.args(["--concurrent-job-syncs=50", "--concurrent-gc-syncs=50"]);

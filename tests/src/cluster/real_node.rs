@@ -101,7 +101,7 @@ root = "{root}"
 state = "{state}"
 disabled_plugins = [
   "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.tracing", "io.containerd.runtime.v1.linux",
+  "io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.tracing",
 ]
 [grpc]
   address = "{socket}"
