@@ -19,15 +19,15 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    images::Image,
-    namespace::{Namespace, manifest as namespace_manifest},
-};
 use self::{
     control_plane::ControlPlane,
     packages::Packages,
     real_node::Places,
-    state::{Member, State},
+    state::{Roster, State},
+};
+pub use self::{
+    images::Image,
+    namespace::{Namespace, manifest as namespace_manifest},
 };
 use crate::{
     program::Program,
@@ -64,14 +64,18 @@ impl NodeKind {
     pub fn node_name(self) -> &'static str {
         match self {
             Self::Simulated => "simulated",
-            Self::Real => "real",
+            // The kubelet refuses to be told a loopback address, but takes a name that is one for its address.
+            Self::Real => "127.0.0.1",
         }
     }
 }
 
 impl fmt::Display for NodeKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.node_name())
+        formatter.write_str(match self {
+            Self::Simulated => "simulated",
+            Self::Real => "real",
+        })
     }
 }
 
@@ -208,10 +212,7 @@ impl Cluster {
 
     /// Name, process id, and whether it runs, of each of its programs.
     pub fn members(&self) -> impl Iterator<Item = (&str, i32, bool)> {
-        self.state
-            .members
-            .iter()
-            .map(|member| (member.name.as_str(), member.process.pid, member.process.is_running()))
+        self.state.members.iter().map(|member| (member.name.as_str(), member.process.pid, member.process.is_running()))
     }
 
     /// Makes an image known to the real node: an archive as [`Image::write`] or `docker save` make it.
@@ -271,35 +272,58 @@ impl Cluster {
         packages: Option<&Packages>,
         progress: Progress<'_>,
     ) -> Result<()> {
-        progress("starting the control plane");
-        let mut plane = ControlPlane::prepare(&self.dir)?;
-        let etcd = plane.start_etcd(tools).await?;
-        self.add(etcd)?;
-        let apiserver = plane.start_apiserver(tools, options).await?;
-        self.add(apiserver)?;
-        self.add(plane.start_controller_manager(tools, options.controllers)?)?;
-        self.add(plane.start_scheduler(tools, options.controllers)?)?;
-        let client = self.client().await?;
-        if options.nodes.contains(&NodeKind::Simulated) {
-            progress("starting the simulated node");
-            let kwok = simulated_node::start(&self.dir, &plane, tools, &client, progress).await?;
-            self.add(kwok)?;
-        }
-        if let (Some(packages), Some(places)) = (packages, self.state.real_node.clone()) {
-            progress("starting the real node");
-            let containerd = real_node::start_containerd(&self.dir, &places, packages).await?;
-            self.add(containerd)?;
-            let kubelet =
-                real_node::start_kubelet(&self.dir, &places, &plane, tools, &client, progress).await?;
-            self.add(kubelet)?;
-        }
+        let roster = Roster::new(&self.dir, self.state.clone());
+        let started = self.start_programs(options, tools, packages, &roster, progress).await;
+        self.state = roster.into_state();
+        self.programs = started?;
         Ok(())
     }
 
-    fn add(&mut self, program: Program) -> Result<()> {
-        self.state.members.push(Member { name: program.name().to_owned(), process: program.identity()? });
-        self.programs.push(program);
-        self.state.write(&self.dir)
+    async fn start_programs(
+        &self,
+        options: &Options,
+        tools: &Tools,
+        packages: Option<&Packages>,
+        roster: &Roster<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Program>> {
+        progress("starting the control plane");
+        let mut plane = ControlPlane::prepare(&self.dir)?;
+        let real = packages.zip(self.state.real_node.as_ref());
+        let control_plane = async {
+            let etcd = plane.start_etcd(tools, roster).await?;
+            let apiserver = plane.start_apiserver(tools, options, roster).await?;
+            let controllers = roster.spawn(plane.controller_manager(tools, options.controllers)?)?;
+            let scheduler = roster.spawn(plane.scheduler(tools, options.controllers)?)?;
+            Ok(vec![etcd, apiserver, controllers, scheduler])
+        };
+        let containerd = async {
+            match real {
+                Some((packages, places)) => {
+                    real_node::start_containerd(&self.dir, places, packages, roster).await.map(Some)
+                }
+                None => Ok(None),
+            }
+        };
+        let (mut programs, containerd) = tokio::try_join!(control_plane, containerd)?;
+        programs.extend(containerd);
+
+        let client = self.client().await?;
+        let simulated = async {
+            if !options.nodes.contains(&NodeKind::Simulated) {
+                return Ok(None);
+            }
+            progress("starting the simulated node");
+            simulated_node::start(&self.dir, &plane, tools, &client, roster, progress).await.map(Some)
+        };
+        let real = async {
+            let Some((_, places)) = real else { return Ok(None) };
+            progress("starting the real node");
+            real_node::start_kubelet(&self.dir, places, &plane, tools, &client, roster).await.map(Some)
+        };
+        let (simulated, real) = tokio::try_join!(simulated, real)?;
+        programs.extend(simulated.into_iter().chain(real));
+        Ok(programs)
     }
 }
 

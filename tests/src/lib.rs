@@ -1,4 +1,5 @@
-//! end-to-end
+//! The harness of the stories in `tests/`, on which `cargo xtask` stands too: real servers, the services as processes, a real
+//! control plane.
 
 pub mod cluster;
 pub mod local_jobs;
@@ -8,4 +9,5 @@ pub mod program;
 pub mod s3_server;
 pub mod services;
 pub mod stack;
+pub mod story;
 pub mod tools;

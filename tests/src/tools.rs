@@ -177,20 +177,16 @@ impl Tool {
                 path: "go.etcd.io/etcd/server/v3",
                 go_mod: include_str!("../tools/etcd/go.mod"),
             },
-            Self::KubeApiserver
-            | Self::KubeControllerManager
-            | Self::KubeScheduler
-            | Self::Kubelet
-            | Self::Kubectl => Module {
-                folder: "kubernetes",
-                path: "k8s.io/kubernetes",
-                go_mod: include_str!("../tools/kubernetes/go.mod"),
-            },
-            Self::Kwok => Module {
-                folder: "kwok",
-                path: "sigs.k8s.io/kwok",
-                go_mod: include_str!("../tools/kwok/go.mod"),
-            },
+            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubelet | Self::Kubectl => {
+                Module {
+                    folder: "kubernetes",
+                    path: "k8s.io/kubernetes",
+                    go_mod: include_str!("../tools/kubernetes/go.mod"),
+                }
+            }
+            Self::Kwok => {
+                Module { folder: "kwok", path: "sigs.k8s.io/kwok", go_mod: include_str!("../tools/kwok/go.mod") }
+            }
             Self::Versitygw => Module {
                 folder: "versitygw",
                 path: "github.com/versity/versitygw",
@@ -212,11 +208,7 @@ impl Tool {
     fn linker_flags(self) -> Result<String> {
         let version = self.version()?;
         let named = match self {
-            Self::KubeApiserver
-            | Self::KubeControllerManager
-            | Self::KubeScheduler
-            | Self::Kubelet
-            | Self::Kubectl => {
+            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubelet | Self::Kubectl => {
                 let mut parts = version.trim_start_matches('v').split('.');
                 let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
                 let package = "k8s.io/component-base/version";
@@ -235,9 +227,9 @@ impl Tool {
     /// The program on `PATH`, if its version will do: nats-server from 2.12 (the first with all that JetStream must do
     /// for us), kubectl within one minor version of the API server, which is what Kubernetes supports.
     async fn on_path(self) -> Option<PathBuf> {
-        let (arguments, fits): (&[&str], fn(u32, u32) -> bool) = match self {
-            Self::NatsServer => (&["--version"], |major, minor| (major, minor) >= (2, 12)),
-            Self::Kubectl => (&["version", "--client"], |major, minor| major == 1 && (33..=35).contains(&minor)),
+        let arguments: &[&str] = match self {
+            Self::NatsServer => &["--version"],
+            Self::Kubectl => &["version", "--client"],
             _ => return None,
         };
         let path = find_on_path(self.name())?;
@@ -246,7 +238,11 @@ impl Tool {
         let version = text.split_whitespace().find_map(|word| word.strip_prefix('v'))?;
         let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
         let (major, minor) = (parts.next()??, parts.next()??);
-        fits(major, minor).then_some(path)
+        let fits = match self {
+            Self::NatsServer => (major, minor) >= (2, 12),
+            _ => major == 1 && (33..=35).contains(&minor),
+        };
+        fits.then_some(path)
     }
 }
 
@@ -356,7 +352,9 @@ fn no_go(error: &std::io::Error) -> anyhow::Error {
         .filter_map(|tool| tool.module().go_mod.lines().find_map(|line| line.strip_prefix("go ")))
         .max()
         .unwrap_or("1.26");
-    anyhow!("Go {needed} or later is needed to build the tools of the tests, and can't be run ({error}): install it from https://go.dev/dl/ or with your package manager, and put `go` on PATH")
+    anyhow!(
+        "Go {needed} or later is needed to build the tools of the tests, and can't be run ({error}): install it from https://go.dev/dl/ or with your package manager, and put `go` on PATH"
+    )
 }
 
 #[cfg(test)]

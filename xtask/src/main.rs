@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 mod cluster;
+mod test;
 mod tools;
+mod up;
 
 /// Developer commands of this workspace.
 #[derive(Debug, Parser)]
@@ -15,6 +17,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start the whole of Quayside on this machine; Ctrl-C stops it.
+    Up(up::Up),
+    /// Run every test: units, documentation, stories on real servers and on a real control plane.
+    Test(test::Test),
     /// Build the programs that stand around the services in tests.
     Tools(tools::Arguments),
     /// Start, stop or look at a Kubernetes cluster on this machine.
@@ -24,6 +30,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Up(arguments) => up::run(arguments).await,
+        Command::Test(arguments) => test::run(arguments).await,
         Command::Tools(arguments) => tools::run(arguments).await,
         Command::Cluster(arguments) => cluster::run(arguments).await,
     }

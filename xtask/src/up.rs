@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use end_to_end::{
-    cluster::{self, Cluster, NodeKind},
+    cluster::{self, Cluster, ControllerLimits, NodeKind},
     services,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     tools::{self, Tool, target_directory, workspace_directory},
@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What can be asked of `up`.
 #[derive(Args, Debug)]
-pub struct Up {
+pub(crate) struct Up {
     /// Port of the gateway on 127.0.0.1; further replicas take the ports after it.
     #[arg(long, default_value_t = 5000)]
     port: u16,
@@ -65,7 +65,7 @@ enum ClusterKind {
 ///
 /// # Errors
 /// When a port is in use, a tool is missing, the configuration is broken, or a service ends by itself.
-pub async fn run(up: Up) -> Result<()> {
+pub(crate) async fn run(up: Up) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut asked_to_stop = async || {
@@ -258,9 +258,9 @@ async fn start_cluster(kind: ClusterKind) -> Result<(Option<Cluster>, PathBuf)> 
         ClusterKind::Real => NodeKind::Real,
     };
     let folder = target_directory().join("quayside-cluster");
-    let options = cluster::Options { dir: folder, nodes: vec![node], ..cluster::Options::default() };
-    let cluster = Cluster::start(options, &say).await?;
-    let kubeconfig = cluster.kubeconfig().to_path_buf();
+    let options = cluster::Options { dir: folder, nodes: vec![node], controllers: ControllerLimits::Stock, audit: false };
+    let cluster = Cluster::start(&options, &say).await?;
+    let kubeconfig = cluster.kubeconfig();
     Ok((Some(cluster), kubeconfig))
 }
 

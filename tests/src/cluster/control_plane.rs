@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{ControllerLimits, Options, certificates, certificates::Certificates};
+use super::{ControllerLimits, Options, certificates, certificates::Certificates, state::Roster};
 use crate::{
     ports,
     program::{Launch, Program},
@@ -18,8 +18,7 @@ use crate::{
 };
 
 /// What the control plane is built from.
-pub(super) const TOOLS: [Tool; 4] =
-    [Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::KubeScheduler];
+pub(super) const TOOLS: [Tool; 4] = [Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::KubeScheduler];
 
 /// On two busy cores the slowest start seen was 15 s.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -29,7 +28,7 @@ const USERS: [(&str, &str); 4] = [
     ("admin", "system:masters"),
     ("system:kube-controller-manager", ""),
     ("system:kube-scheduler", ""),
-    ("system:node:real", "system:nodes"),
+    ("system:node:127.0.0.1", "system:nodes"),
 ];
 
 /// The files and addresses that the programs share.
@@ -44,8 +43,7 @@ impl ControlPlane {
     /// Writes certificates, tokens and kubeconfigs into the folder.
     pub(super) fn prepare(folder: &Path) -> Result<Self> {
         let certificates = Certificates::create(&folder.join("certificates"))?;
-        let this =
-            Self { folder: folder.to_path_buf(), etcd: String::new(), port: ports::free()?, certificates };
+        let this = Self { folder: folder.to_path_buf(), etcd: String::new(), port: ports::free()?, certificates };
         let mut tokens = String::new();
         for (user, group) in USERS {
             let token = random_token()?;
@@ -63,18 +61,18 @@ impl ControlPlane {
     }
 
     /// Starts etcd and waits for it.
-    pub(super) async fn start_etcd(&mut self, tools: &Tools) -> Result<Program> {
+    pub(super) async fn start_etcd(&mut self, tools: &Tools, roster: &Roster<'_>) -> Result<Program> {
         let [client, peer] = ports::all_free::<2>()?;
         let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-        let mut etcd = self
+        let launch = self
             .launch(Tool::Etcd, tools)?
             // What it holds is thrown away at the end, so nothing is lost by not waiting for the disk.
             .args(["--name=test", "--unsafe-no-fsync", "--log-level=warn"])
             .arg(format!("--data-dir={}", self.folder.join("etcd").display()))
             .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
             .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
-            .arg(format!("--initial-cluster=test={peer}"))
-            .spawn()?;
+            .arg(format!("--initial-cluster=test={peer}"));
+        let mut etcd = roster.spawn(launch)?;
         let health = format!("{client}/health");
         etcd.wait_ready(START_LIMIT, || answers(reqwest::Client::new(), health.clone())).await?;
         self.etcd = client;
@@ -82,7 +80,12 @@ impl ControlPlane {
     }
 
     /// Starts the API server and waits until it says that it is ready.
-    pub(super) async fn start_apiserver(&self, tools: &Tools, options: &Options) -> Result<Program> {
+    pub(super) async fn start_apiserver(
+        &self,
+        tools: &Tools,
+        options: &Options,
+        roster: &Roster<'_>,
+    ) -> Result<Program> {
         let (certificate, key) = self.certificates.apiserver();
         let (client_certificate, client_key) = self.certificates.node_client();
         let authority = self.certificates.authority();
@@ -97,7 +100,10 @@ impl ControlPlane {
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(file("token-auth-file", &self.folder.join("tokens.csv")))
             .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)])
-            .args([file("service-account-key-file", &account_public), file("service-account-signing-key-file", &account_key)])
+            .args([
+                file("service-account-key-file", &account_public),
+                file("service-account-signing-key-file", &account_key),
+            ])
             .args([file("client-ca-file", &authority), file("kubelet-certificate-authority", &authority)])
             .args([file("kubelet-client-certificate", &client_certificate), file("kubelet-client-key", &client_key)]);
         if options.controllers == ControllerLimits::Raised {
@@ -114,7 +120,7 @@ impl ControlPlane {
                 .args([file("audit-policy-file", &policy), file("audit-log-path", &self.folder.join("audit.log"))])
                 .arg("--audit-log-maxsize=4096");
         }
-        let mut apiserver = launch.spawn()?;
+        let mut apiserver = roster.spawn(launch)?;
         let authority = reqwest::Certificate::from_pem(&fs::read(authority)?)?;
         let client = reqwest::Client::builder().add_root_certificate(authority).build()?;
         let ready = format!("https://127.0.0.1:{}/readyz", self.port);
@@ -122,8 +128,8 @@ impl ControlPlane {
         Ok(apiserver)
     }
 
-    /// Starts the controllers.
-    pub(super) fn start_controller_manager(&self, tools: &Tools, limits: ControllerLimits) -> Result<Program> {
+    /// The controllers.
+    pub(super) fn controller_manager(&self, tools: &Tools, limits: ControllerLimits) -> Result<Launch> {
         let mut launch = self
             .launch(Tool::KubeControllerManager, tools)?
             .args(["--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=true"])
@@ -134,11 +140,11 @@ impl ControlPlane {
             launch = launch.args(["--kube-api-qps=2000", "--kube-api-burst=4000"]);
             launch = launch.args(["--concurrent-job-syncs=50", "--concurrent-gc-syncs=50"]);
         }
-        launch.spawn()
+        Ok(launch)
     }
 
-    /// Starts the scheduler.
-    pub(super) fn start_scheduler(&self, tools: &Tools, limits: ControllerLimits) -> Result<Program> {
+    /// The scheduler.
+    pub(super) fn scheduler(&self, tools: &Tools, limits: ControllerLimits) -> Result<Launch> {
         let mut launch = self
             .launch(Tool::KubeScheduler, tools)?
             .args(["--leader-elect=false", "--secure-port=0"])
@@ -146,7 +152,7 @@ impl ControlPlane {
         if limits == ControllerLimits::Raised {
             launch = launch.args(["--kube-api-qps=2000", "--kube-api-burst=4000"]);
         }
-        launch.spawn()
+        Ok(launch)
     }
 
     fn launch(&self, tool: Tool, tools: &Tools) -> Result<Launch> {

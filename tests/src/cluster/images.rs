@@ -87,7 +87,10 @@ async fn busybox_root(packages: &Packages, root: &Path) -> Result<()> {
         fs::create_dir_all(root.join(folder))?;
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n")?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
+    )?;
     fs::write(root.join("etc/group"), "root:x:0:\nnobody:x:65534:\n")?;
     copy_program(&packages.busybox(), &root.join("bin/busybox"))?;
     let listed = Command::new(packages.busybox()).arg("--list-full").stdin(Stdio::null()).output().await?;

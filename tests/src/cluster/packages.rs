@@ -35,7 +35,10 @@ pub(super) struct Packages {
 impl Packages {
     /// Downloads and unpacks what is not there yet.
     pub(super) async fn require(progress: Progress<'_>) -> Result<Self> {
-        ensure!(rustix::process::geteuid().is_root(), "a real node needs root: containerd and the kubelet mount and unmount");
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "a real node needs root: containerd and the kubelet mount and unmount"
+        );
         for program in ON_PATH {
             ensure!(find_on_path(program).is_some(), "a real node needs the program {program} on PATH");
         }

@@ -3,22 +3,18 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
+use kube::Client;
 use serde_json::json;
 
 pub(super) use self::places::Places;
 use super::{
     NODE_LABEL, NodeKind, control_plane::ControlPlane, control_plane::file, images, packages::Packages, packages::run,
-    ready_node,
+    ready_node, state::Roster,
 };
 use crate::{
     ports,
     program::{Launch, Program},
-    tools::{Progress, Tool, Tools},
+    tools::{Tool, Tools},
 };
 
 mod places;
@@ -27,18 +23,23 @@ mod places;
 const START_LIMIT: Duration = Duration::from_secs(90);
 
 /// Starts containerd and gives it the images.
-pub(super) async fn start_containerd(folder: &Path, places: &Places, packages: &Packages) -> Result<Program> {
+pub(super) async fn start_containerd(
+    folder: &Path,
+    places: &Places,
+    packages: &Packages,
+    roster: &Roster<'_>,
+) -> Result<Program> {
     places.make()?;
     let config = folder.join("containerd.toml");
     fs::write(&config, containerd_config(places, packages))?;
     let networks = places.data.join("networks");
     fs::create_dir_all(&networks)?;
     fs::write(networks.join("10-bridge.conflist"), network_config(places).to_string())?;
-    let mut containerd = Launch::new("containerd", packages.containerd(), folder.join("containerd.log"))
+    let launch = Launch::new("containerd", packages.containerd(), folder.join("containerd.log"))
         .arg("--config")
         .arg(&config)
-        .env("PATH", packages.search_path())
-        .spawn()?;
+        .env("PATH", packages.search_path());
+    let mut containerd = roster.spawn(launch)?;
     let address = places.containerd_socket();
     containerd.wait_ready(START_LIMIT, || ctr(packages, &address, &["version"])).await?;
     for archive in images::standard(packages, &places.data.join("images")).await? {
@@ -54,28 +55,19 @@ pub(super) async fn start_kubelet(
     plane: &ControlPlane,
     tools: &Tools,
     client: &Client,
-    progress: Progress<'_>,
+    roster: &Roster<'_>,
 ) -> Result<Program> {
     let config = folder.join("kubelet.json");
     fs::write(&config, kubelet_config(places, plane)?.to_string())?;
-    let mut kubelet = Launch::new("kubelet", tools.path(Tool::Kubelet)?, folder.join("kubelet.log"))
-        .args([file("config", &config), file("kubeconfig", &plane.kubeconfig("system:node:real"))])
+    let launch = Launch::new("kubelet", tools.path(Tool::Kubelet)?, folder.join("kubelet.log"))
+        .args([
+            file("config", &config),
+            file("kubeconfig", &plane.kubeconfig(&format!("system:node:{}", NodeKind::Real.node_name()))),
+        ])
         .args([file("root-dir", &places.kubelet()), file("cert-dir", &places.kubelet().join("pki"))])
         .arg(format!("--hostname-override={}", NodeKind::Real.node_name()))
-        .arg(format!("--node-labels={NODE_LABEL}={}", NodeKind::Real))
-        .spawn()?;
-    let nodes = Api::<Node>::all(client.clone());
-    let name = NodeKind::Real.node_name();
-    kubelet
-        .wait_ready(START_LIMIT, || async {
-            nodes.get(name).await?;
-            Ok(())
-        })
-        .await?;
-    // The kubelet refuses to be told a loopback address, but keeps one that it finds.
-    let address = json!({ "status": { "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }] } });
-    nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(address)).await?;
-    progress("waiting for the real node to be ready");
+        .arg(format!("--node-labels={NODE_LABEL}={}", NodeKind::Real));
+    let mut kubelet = roster.spawn(launch)?;
     kubelet.wait_ready(START_LIMIT, || ready_node(client.clone(), NodeKind::Real)).await?;
     Ok(kubelet)
 }

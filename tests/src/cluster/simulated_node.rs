@@ -13,7 +13,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
 
-use super::{NodeKind, control_plane::ControlPlane, control_plane::file, ready_node};
+use super::{NodeKind, control_plane::ControlPlane, control_plane::file, ready_node, state::Roster};
 use crate::{
     ports,
     program::{Launch, Program, wait_until},
@@ -41,6 +41,7 @@ pub(super) async fn start(
     plane: &ControlPlane,
     tools: &Tools,
     client: &Client,
+    roster: &Roster<'_>,
     progress: Progress<'_>,
 ) -> Result<Program> {
     let kwok = tools.path(Tool::Kwok)?;
@@ -50,14 +51,14 @@ pub(super) async fn start(
     fs::write(&outcome, OUTCOME.1)?;
     let port = ports::free()?;
     let (certificate, key) = plane.certificates.node();
-    let mut program = Launch::new("kwok", kwok, folder.join("kwok.log"))
+    let launch = Launch::new("kwok", kwok, folder.join("kwok.log"))
         .args([file("kubeconfig", &plane.kubeconfig("admin")), file("config", &outcome)])
         .args(STAGES.iter().map(|stage| file("config", &sources.join(stage))))
         .args(["--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--enable-crds=ClusterLogs"])
         .args(["--cidr=10.128.0.0/9", "--node-lease-duration-seconds=40", "--node-ip=127.0.0.1"])
         .args([format!("--node-port={port}"), format!("--server-address=127.0.0.1:{port}")])
-        .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)])
-        .spawn()?;
+        .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)]);
+    let mut program = roster.spawn(launch)?;
     let room = json!({ "cpu": "100k", "memory": "1Pi", "ephemeral-storage": "1Pi", "pods": "1M" });
     let node: Node = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Node",

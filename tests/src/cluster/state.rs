@@ -1,12 +1,17 @@
 //! What a running cluster consists of, written down so that another process can find and stop it, also after a crash.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{ControllerLimits, NodeKind, real_node::Places};
-use crate::program::ProcessIdentity;
+use crate::program::{Launch, ProcessIdentity, Program};
 
 /// The file's name in the cluster's folder.
 const FILE: &str = "cluster.json";
@@ -72,5 +77,30 @@ impl State {
             Some(error) => Err(error),
             None => Ok(fs::remove_file(folder.join(FILE))?),
         }
+    }
+}
+
+/// Starts programs and writes each down at once, so that none is lost if this process ends while it waits for one.
+pub(super) struct Roster<'a> {
+    folder: &'a Path,
+    state: Mutex<State>,
+}
+
+impl<'a> Roster<'a> {
+    pub(super) fn new(folder: &'a Path, state: State) -> Self {
+        Self { folder, state: Mutex::new(state) }
+    }
+
+    pub(super) fn spawn(&self, launch: Launch) -> Result<Program> {
+        let program = launch.spawn()?;
+        let member = Member { name: program.name().to_owned(), process: program.identity()? };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.members.push(member);
+        state.write(self.folder)?;
+        Ok(program)
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -56,8 +56,11 @@ impl Places {
             fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
         }
         let room = 107 - "/pod-resources/kubelet.sock".len();
-        ensure!(self.kubelet().as_os_str().len() < room, "the folder for temporary files has too long a name: set TMPDIR");
-        for hierarchy in hierarchies()? {
+        ensure!(
+            self.kubelet().as_os_str().len() < room,
+            "the folder for temporary files has too long a name: set TMPDIR"
+        );
+        for hierarchy in limiting(hierarchies()?) {
             fs::create_dir_all(hierarchy.join(&self.cgroup))?;
         }
         Ok(())
@@ -75,7 +78,7 @@ impl Places {
     pub(super) fn snapshotter(&self) -> &'static str {
         const OVERLAYFS: i64 = 0x794c_7630;
         match statfs(&self.data) {
-            Ok(found) if found.f_type as i64 == OVERLAYFS => "native",
+            Ok(found) if found.f_type == OVERLAYFS => "native",
             _ => "overlayfs",
         }
     }
@@ -126,7 +129,7 @@ impl Places {
 
     fn end_containers(&self) -> Result<()> {
         let limit = Instant::now() + END_LIMIT;
-        for hierarchy in hierarchies()? {
+        for (hierarchy, _) in hierarchies()? {
             let root = hierarchy.join(&self.cgroup);
             while root.exists() {
                 for process in processes_below(&root) {
@@ -202,14 +205,17 @@ fn remove(result: std::io::Result<()>) -> std::io::Result<()> {
     }
 }
 
-/// The root of each cgroup hierarchy: several of version 1, or the one of version 2.
-fn hierarchies() -> Result<Vec<PathBuf>> {
-    let mounts = mount_points()?;
-    let of = |kind: &str| -> Vec<PathBuf> {
-        mounts.iter().filter(|(_, found)| found == kind).map(|(path, _)| path.clone()).collect()
-    };
-    let first = of("cgroup");
-    Ok(if first.is_empty() { of("cgroup2") } else { first })
+/// The root of each cgroup hierarchy, and whether it is of version 1.
+fn hierarchies() -> Result<Vec<(PathBuf, bool)>> {
+    let mounts = mount_points()?.into_iter();
+    Ok(mounts.filter(|(_, kind)| kind.starts_with("cgroup")).map(|(path, kind)| (path, kind == "cgroup")).collect())
+}
+
+/// Those that the kubelet uses. Where both versions are mounted, version 2 has no controllers, though runc still makes
+/// its groups there.
+fn limiting(all: Vec<(PathBuf, bool)>) -> Vec<PathBuf> {
+    let has_first = all.iter().any(|(_, is_first)| *is_first);
+    all.into_iter().filter(|(_, is_first)| *is_first == has_first).map(|(path, _)| path).collect()
 }
 
 /// Mount point and file system type of each line of `/proc/self/mountinfo`, in the order of mounting.

@@ -1,0 +1,448 @@
+//! The finalizer on a real stream and a real bucket, with pods that a test writes.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use end_to_end::{
+    nats_server::NatsServer,
+    program::wait_until,
+    s3_server::S3Server,
+    tools::{Tool, require},
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use jiff::Timestamp;
+use log_finalizer::{
+    finalize::Finalizer,
+    metrics::Metrics,
+    pods::{Container, Held, HeldPage, LogStream, Pod, PodSource, Pods, PodsError, ResultAnnotations},
+    settings::FinalizerSettings,
+    sweep::Sweep,
+};
+use platform::{
+    consume,
+    job_store::{JobStore, Stored},
+    nats::{self, Nats, NatsSettings},
+    object_store::ObjectStore,
+    publish,
+};
+use prometheus_client::registry::Registry;
+use protocol::{
+    Event, JobId, JobRecord, Manifest,
+    job_record::{ArchiveState, DeclaredOutput, ExecutorKind, Outcome, Place, Reason, Status, Workload},
+    names::objects,
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const MARKED: &str =
+    "working\nPYGEOAPI_K8S_MANAGER_RESULT_MIMETYPE: text/csv\nPYGEOAPI_K8S_MANAGER_RESULT_START\na,b\n1,2\n";
+const ARCHIVE: &str = "Logs of pod 'pod-1'\nInit Container 'fetch'\nfetched\n\nContainer 'main'\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successful_job_is_stored_whole_before_it_is_successful() -> Result<()> {
+    let world = World::start().await?;
+    let job = world.ended(None).await?;
+    let finalizer = world.finalizer(Some(world.s3.store()?));
+    let _running = world.consume(&finalizer);
+
+    let sealed = world.terminal(&job).await?;
+    let record = &sealed.record;
+    assert_eq!(
+        (sealed.event, record.status, record.progress),
+        (Some(Event::Successful), Status::Successful, Some(100))
+    );
+    let store = world.s3.store()?;
+    let text = format!("{ARCHIVE}{MARKED}");
+    let key = record.archive.key.clone().unwrap();
+    assert_eq!(key, "logs/2026-01-31_pygeoapi-job-x-logs.txt");
+    assert_eq!(store.get(&key, 10_000).await?.unwrap(), text);
+    assert_eq!(record.archive.state, ArchiveState::Stored);
+    assert_eq!(record.archive.sha256.as_deref(), Some(sha256(text.as_bytes()).as_str()));
+
+    let [result] = record.results.as_slice() else { panic!("{record:?}") };
+    assert_eq!((result.id.as_str(), result.media_type.as_str(), result.size), ("table", "text/csv", 8));
+    let Place::Object(place) = &result.place else { panic!("{result:?}") };
+    assert_eq!(store.get(place, 100).await?.unwrap(), "a,b\n1,2\n");
+    assert_eq!(result.sha256, sha256(b"a,b\n1,2\n"));
+
+    world.released(&job).await?;
+    let manifest = world.manifest(&job).await?;
+    assert_eq!(&manifest.record, record);
+    let main = &manifest.containers[1];
+    assert_eq!(&text[main.start as usize..(main.start + main.size) as usize], MARKED);
+    let annotations = world.pods.annotations.lock().unwrap().clone().unwrap();
+    assert_eq!(
+        (annotations.media_type.as_deref(), annotations.value.as_deref()),
+        (Some("text/csv"), Some("a,b\n1,2\n"))
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_job_keeps_its_log_and_has_no_result() -> Result<()> {
+    let world = World::start().await?;
+    let job = world.ended(Some(Reason::ExitCode)).await?;
+    let finalizer = world.finalizer(Some(world.s3.store()?));
+    let _running = world.consume(&finalizer);
+    let record = world.terminal(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Stored));
+    assert!(record.results.is_empty());
+    world.released(&job).await?;
+    let all = world.s3.store()?.list(&objects::job_prefix("logs/", &job), None, 100).await?;
+    assert!(all.iter().all(|object| !object.key.contains("/results/")), "{all:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bucket_is_away_the_record_says_so_and_nothing_is_lost() -> Result<()> {
+    let mut world = World::start().await?;
+    world.s3.stop().await;
+    let job = world.ended(None).await?;
+    let finalizer = world.finalizer(Some(world.s3.store()?));
+    let _running = world.consume(&finalizer);
+    wait_until("the record says why", LIMIT, || async {
+        let stored = world.job(&job).await?;
+        let message = stored.record.message.unwrap_or_default();
+        ensure!(stored.event == Some(Event::Progress) && message.contains("can't be stored yet"), "{message}");
+        ensure!(!message.contains("127.0.0.1"), "{message}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(world.job(&job).await?.record.status, Status::Running);
+    assert_eq!(world.pods.released.load(Ordering::SeqCst), 0);
+    world.s3.restart().await?;
+    let record = world.terminal(&job).await?.record;
+    assert_eq!((record.status, record.message.as_deref()), (Status::Successful, Some("the execution succeeded")));
+    world.released(&job).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_deadline_a_job_fails_with_the_bucket_as_its_reason_and_its_pod_is_let_go() -> Result<()> {
+    let mut world = World::start().await?;
+    world.s3.stop().await;
+    let job = world.ended(None).await?;
+    let mut finalizer = world.finalizer(Some(world.s3.store()?));
+    finalizer.settings = Arc::new(FinalizerSettings { seal_deadline: Duration::ZERO, ..FinalizerSettings::default() });
+    let _running = world.consume(&finalizer);
+    let record = world.terminal(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Gap));
+    assert_eq!(record.outcome.unwrap().reason, Some(Reason::StoreUnavailable));
+    world.released(&job).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_bucket_the_result_is_in_the_stream_and_the_log_is_archived_once_there_is_one() -> Result<()> {
+    let world = World::start().await?;
+    let job = world.ended(None).await?;
+    let running = world.consume(&world.finalizer(None));
+    let record = world.terminal(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Successful, ArchiveState::Unavailable));
+    let Place::Stream(subject) = &record.results[0].place else { panic!("{record:?}") };
+    assert_eq!(publish::last(&world.nats, subject).await?.unwrap().payload, "a,b\n1,2\n");
+    assert_eq!(world.pods.released.load(Ordering::SeqCst), 0, "the pod keeps the log");
+    drop(running);
+
+    Sweep::new(world.finalizer(Some(world.s3.store()?))).round().await;
+    let stored = world.job(&job).await?;
+    assert_eq!((stored.event, stored.record.archive.state), (Some(Event::Archived), ArchiveState::Stored));
+    assert_eq!(stored.record.message.as_deref(), Some("the execution succeeded"));
+    let Place::Object(place) = &stored.record.results[0].place else { panic!("{stored:?}") };
+    let store = world.s3.store()?;
+    assert_eq!(store.get(place, 100).await?.unwrap(), "a,b\n1,2\n");
+    assert_eq!(
+        store.size(&stored.record.archive.key.clone().unwrap()).await?,
+        Some((ARCHIVE.len() + MARKED.len()) as u64)
+    );
+    assert_eq!(world.manifest(&job).await?.record, stored.record);
+    world.released(&job).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_too_large_for_the_stream_fails_the_job_with_the_missing_bucket_as_reason() -> Result<()> {
+    let world = World::start().await?;
+    world.pods.set_main(format!("PYGEOAPI_K8S_MANAGER_RESULT_START\n{}", "x".repeat(600_000)));
+    let job = world.ended(None).await?;
+    let _running = world.consume(&world.finalizer(None));
+    let record = world.terminal(&job).await?.record;
+    assert_eq!(record.outcome.unwrap().reason, Some(Reason::StoreUnavailable));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_whose_pod_is_gone_fails_and_says_that_nothing_was_collected() -> Result<()> {
+    let world = World::start().await?;
+    world.pods.pod.lock().unwrap().take();
+    let job = world.ended(None).await?;
+    let _running = world.consume(&world.finalizer(Some(world.s3.store()?)));
+    let record = world.terminal(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Gap));
+    assert_eq!(record.outcome.as_ref().unwrap().reason, Some(Reason::ResultsNotCollected));
+    assert!(record.archive.key.is_none() && !record.archive.gaps.is_empty());
+    world.manifest(&job).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_dismissed_job_follows_its_dismissal() -> Result<()> {
+    let world = World::start().await?;
+    let mut record = world.record(None);
+    (record.status, record.outcome) = (Status::Dismissed, None);
+    let job = record.job_id;
+    publish::event(&world.nats, Event::Dismissed, record, 0).await?;
+    let _running = world.consume(&world.finalizer(Some(world.s3.store()?)));
+    let stored = wait_until("the archive follows", LIMIT, || async {
+        let stored = world.job(&job).await?;
+        ensure!(stored.event == Some(Event::Archived), "{stored:?}");
+        Ok(stored)
+    })
+    .await?;
+    assert_eq!((stored.record.status, stored.record.archive.state), (Status::Dismissed, ArchiveState::Stored));
+    assert!(stored.record.results.is_empty());
+    world.released(&job).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_fails_is_repeated_and_the_seal_is_not() -> Result<()> {
+    let world = World::start().await?;
+    world.pods.release_failures.store(2, Ordering::SeqCst);
+    let job = world.ended(None).await?;
+    let _running = world.consume(&world.finalizer(Some(world.s3.store()?)));
+    let sealed = world.terminal(&job).await?;
+    world.released(&job).await?;
+    assert_eq!(world.job(&job).await?, sealed);
+    assert_eq!(world.pods.reads.load(Ordering::SeqCst), 2, "each container's log is read once");
+    let annotations = world.pods.annotations.lock().unwrap().clone().unwrap();
+    assert_eq!(annotations.value.as_deref(), Some("a,b\n1,2\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_breaks_off_is_read_again_and_never_half_stored() -> Result<()> {
+    let world = World::start().await?;
+    world.pods.log_failures.store(1, Ordering::SeqCst);
+    let job = world.ended(None).await?;
+    let mut finalizer = world.finalizer(Some(world.s3.store()?));
+    finalizer.settings = Arc::new(FinalizerSettings {
+        log_deadline: Duration::from_secs(1_000_000_000),
+        seal_deadline: Duration::from_secs(1_000_000_000),
+        ..FinalizerSettings::default()
+    });
+    let _running = world.consume(&finalizer);
+    let record = world.terminal(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Successful, ArchiveState::Stored));
+    assert_eq!(record.archive.size, Some((ARCHIVE.len() + MARKED.len()) as u64));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_lost_is_made_up_for_by_the_sweep() -> Result<()> {
+    let world = World::start().await?;
+    let job = world.ended(None).await?;
+    let mut finalizer = world.finalizer(Some(world.s3.store()?));
+    finalizer.settings = Arc::new(FinalizerSettings { sweep_after: Duration::ZERO, ..FinalizerSettings::default() });
+    Sweep::new(finalizer).round().await;
+    assert_eq!(world.job(&job).await?.record.status, Status::Successful);
+    world.released(&job).await
+}
+
+struct World {
+    nats: Nats,
+    s3: S3Server,
+    pods: Arc<FakePods>,
+    _server: NatsServer,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn start() -> Result<Self> {
+        tracing_subscriber::fmt().with_env_filter("info").with_test_writer().try_init().ok();
+        let tools = require(&[Tool::NatsServer], &|line| eprintln!("{line}")).await?;
+        let folder = tempfile::tempdir()?;
+        let server = NatsServer::start(&tools, &folder.path().join("nats"), None).await?;
+        let settings = NatsSettings { url: server.url(), ..NatsSettings::default() };
+        let nats = nats::connect(&settings, "test").await?;
+        let s3 = S3Server::start(folder.path().join("s3"), None).await?;
+        Ok(Self { nats, s3, pods: Arc::new(FakePods::new()), _server: server, _folder: folder })
+    }
+
+    fn finalizer(&self, store: Option<ObjectStore>) -> Finalizer {
+        Finalizer {
+            jobs: JobStore::new(self.nats.clone(), store),
+            pods: Pods::default().with(ExecutorKind::Kubernetes, self.pods.clone()),
+            settings: Arc::new(FinalizerSettings::default()),
+            metrics: Metrics::new(&mut Registry::default()),
+        }
+    }
+
+    fn consume(&self, finalizer: &Finalizer) -> Running {
+        let stop = CancellationToken::new();
+        let (finalizer, queue) = (finalizer.clone(), log_finalizer::queue(&finalizer.settings));
+        let handler = move |delivery| finalizer.clone().handle(delivery);
+        tokio::spawn(consume::run(self.nats.clone(), queue, handler, stop.clone()));
+        Running(stop)
+    }
+
+    fn record(&self, reason: Option<Reason>) -> JobRecord {
+        let finished: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let id = JobId::generate(1_769_860_000_000);
+        let mut record = JobRecord::accepted(id, "p.x".parse().unwrap(), "1".into(), finished, ArchiveState::Pending);
+        record.status = Status::Running;
+        record.attempt = 1;
+        record.finished = Some(finished);
+        record.declared_outputs = vec![DeclaredOutput { id: "table".into(), media_type: "text/plain".into() }];
+        record.outcome = Some(Outcome { reason, exit_code: None, message: "the execution succeeded".into() });
+        record.workload = Some(Workload {
+            executor: ExecutorKind::Kubernetes,
+            namespace: "n".into(),
+            job_name: "pygeoapi-job-x".into(),
+            job_uid: Some("uid".into()),
+            pod_name: Some("pod-1".into()),
+            pod_uid: None,
+        });
+        *self.pods.job.lock().unwrap() = Some((id, record.workload.clone().unwrap()));
+        record
+    }
+
+    async fn ended(&self, reason: Option<Reason>) -> Result<JobId> {
+        let record = self.record(reason);
+        let id = record.job_id;
+        publish::event(&self.nats, Event::Ended, record, 0).await?;
+        Ok(id)
+    }
+
+    async fn job(&self, job: &JobId) -> Result<Stored> {
+        JobStore::new(self.nats.clone(), None).job(job).await?.context("no such job")
+    }
+
+    async fn terminal(&self, job: &JobId) -> Result<Stored> {
+        wait_until("the job is terminal", LIMIT, || async {
+            let stored = self.job(job).await?;
+            ensure!(stored.record.status.is_terminal(), "{:?} {:?}", stored.event, stored.record.message);
+            Ok(stored)
+        })
+        .await
+    }
+
+    async fn released(&self, _: &JobId) -> Result<()> {
+        wait_until("the pod is released", LIMIT, || async {
+            ensure!(self.pods.released.load(Ordering::SeqCst) > 0, "not yet");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn manifest(&self, job: &JobId) -> Result<Manifest> {
+        let store = self.s3.store()?;
+        wait_until("the manifest is there", LIMIT, || async {
+            let bytes = store.get(&objects::manifest("logs/", job), 1 << 20).await?.context("no manifest")?;
+            Ok(serde_json::from_slice(&bytes)?)
+        })
+        .await
+    }
+}
+
+struct Running(CancellationToken);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+struct FakePods {
+    pod: Mutex<Option<Pod>>,
+    main: Mutex<Bytes>,
+    job: Mutex<Option<(JobId, Workload)>>,
+    annotations: Mutex<Option<ResultAnnotations>>,
+    released: AtomicUsize,
+    reads: AtomicUsize,
+    release_failures: AtomicUsize,
+    log_failures: AtomicUsize,
+}
+
+impl FakePods {
+    fn new() -> Self {
+        let container = |name: &str, init| Container { name: name.into(), init, main: !init, started: true };
+        let pod = Pod { name: "pod-1".into(), containers: vec![container("fetch", true), container("main", false)] };
+        Self {
+            pod: Mutex::new(Some(pod)),
+            main: Mutex::new(Bytes::from_static(MARKED.as_bytes())),
+            job: Mutex::default(),
+            annotations: Mutex::default(),
+            released: AtomicUsize::default(),
+            reads: AtomicUsize::default(),
+            release_failures: AtomicUsize::default(),
+            log_failures: AtomicUsize::default(),
+        }
+    }
+
+    fn set_main(&self, text: String) {
+        *self.main.lock().unwrap() = text.into();
+    }
+}
+
+impl PodSource for FakePods {
+    fn pod<'a>(&'a self, _: &'a JobId, _: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>> {
+        async { Ok(self.pod.lock().unwrap().clone()) }.boxed()
+    }
+
+    fn log<'a>(
+        &'a self,
+        _: &'a Workload,
+        _: &'a str,
+        container: &'a str,
+    ) -> BoxFuture<'a, Result<LogStream, PodsError>> {
+        async move {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            let text = if container == "main" { self.main.lock().unwrap().clone() } else { "fetched\n".into() };
+            let breaks = container == "main" && take_one(&self.log_failures);
+            let chunks: Vec<_> = text.chunks(11).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+            let end = breaks.then(|| Err(PodsError::Log { container: container.to_owned(), source: "reset".into() }));
+            Ok(stream::iter(chunks.into_iter().take(if breaks { 2 } else { usize::MAX }).chain(end)).boxed())
+        }
+        .boxed()
+    }
+
+    fn release<'a>(
+        &'a self,
+        _: &'a JobId,
+        _: &'a Workload,
+        annotations: Option<&'a ResultAnnotations>,
+    ) -> BoxFuture<'a, Result<(), PodsError>> {
+        async move {
+            if take_one(&self.release_failures) {
+                return Err(PodsError::Release("the API server is away".into()));
+            }
+            *self.annotations.lock().unwrap() = annotations.cloned();
+            self.released.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn held<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<HeldPage, PodsError>> {
+        async {
+            let held = self.job.lock().unwrap().clone();
+            let held = held.map(|(job, workload)| Held { job, workload, created: None });
+            Ok(HeldPage { held: held.into_iter().collect(), next: None })
+        }
+        .boxed()
+    }
+}
+
+fn take_one(counter: &AtomicUsize) -> bool {
+    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

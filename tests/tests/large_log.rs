@@ -1,0 +1,43 @@
+//! A log larger than the finalizer's memory.
+
+use anyhow::{Context, ensure};
+use end_to_end::{
+    services::Service,
+    story::{Backend, Setting, process_yaml, tell},
+};
+use futures::TryStreamExt;
+use serde_json::json;
+
+const MIB: u64 = 1024 * 1024;
+const SIZE: u64 = 200 * MIB;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_megabytes_of_log_are_archived_whole_in_bounded_memory() {
+    let script = format!("head -c {SIZE} /dev/zero | tr '\\0' 'x'");
+    tell("large-log", Setting::new(Backend::Local).with_processes(&process_yaml("talks", &script)), async |story| {
+        let job = story.submit("talks", json!({})).await?;
+        let status = story.wait_done(&job).await?;
+        assert_eq!(status["status"], "successful", "{status}");
+        let manifest = story.manifest(&job).await?;
+        assert_eq!(manifest.containers.iter().map(|container| container.size).sum::<u64>(), SIZE);
+        let key = manifest.record.archive.key.context("no archive")?;
+        let content = story.stack.objects()?.get_stream(&key).await?.context("no archive object")?;
+        let (size, mut bytes) = (content.size, content.stream);
+        let heading = manifest.containers[0].start;
+        assert_eq!(size, heading + SIZE);
+        let (mut read, mut other) = (0_u64, 0_usize);
+        while let Some(chunk) = bytes.try_next().await? {
+            let skip = usize::try_from(heading.saturating_sub(read))?.min(chunk.len());
+            other += chunk[skip..].iter().filter(|byte| **byte != b'x').count();
+            read += chunk.len() as u64;
+        }
+        assert_eq!((read, other), (size, 0));
+        let pid = story.stack.service(Service::Finalizer, 0)?.program.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+        let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse()?;
+        ensure!(peak * 1024 < 64 * MIB, "the finalizer used {peak} kB at its peak");
+        Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,31 @@
+//! The stories: what users of Quayside do, on real servers. Run them by `cargo xtask test`.
+
+/// Tells one story on several backends, a test each.
+macro_rules! on_each {
+    ($story:ident: $($backend:ident as $name:ident),+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                $story(end_to_end::story::Backend::$backend).await;
+            }
+        )+
+    };
+}
+
+mod bad_requests;
+mod cluster_real;
+mod cluster_simulated;
+mod configuration_mistakes;
+mod crashes;
+mod exit_code;
+mod fifty_at_once;
+mod finalizer;
+mod generic_example;
+mod hello_world;
+mod image_pull;
+mod large_log;
+mod no_store;
+mod object_store;
+mod results;
+mod token_stays_out;
+mod up;

@@ -1,0 +1,126 @@
+//! `cargo xtask up`, as a newcomer uses it.
+
+use std::{fs, net::TcpListener, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use end_to_end::{
+    ports,
+    program::{Launch, Program, Signal, wait_until},
+    story::LIMIT,
+    tools::target_directory,
+};
+use serde_json::json;
+
+/// The `xtask` that runs this test, or that `cargo xtask` would run.
+fn up(folder: &Path, arguments: &[&str]) -> Result<Program> {
+    let xtask = target_directory().join(if cfg!(debug_assertions) { "debug" } else { "release" }).join("xtask");
+    ensure!(xtask.exists(), "xtask is not built: cargo build --package xtask");
+    let data = folder.join("data").display().to_string();
+    Launch::new("cargo xtask up", xtask, folder.join("up.log"))
+        .arg("up")
+        .args(["--data", &data])
+        .args(arguments)
+        .env("PYGEOAPI_K8S_MANAGER_API_TOKEN", "")
+        .spawn()
+}
+
+async fn wait_up(program: &mut Program) -> Result<String> {
+    let log = program.log().to_path_buf();
+    program
+        .wait_ready(LIMIT, || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            async move { if text.contains("Ctrl-C stops all of it") { Ok(()) } else { bail!("{text}") } }
+        })
+        .await?;
+    Ok(fs::read_to_string(&log)?)
+}
+
+/// Processes that have this folder in their command line or environment.
+fn left_running(folder: &Path) -> Vec<String> {
+    let needle = folder.display().to_string();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.bytes().all(|byte| byte.is_ascii_digit()) && name != std::process::id().to_string() {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            let all = String::from_utf8_lossy(&command).into_owned() + &String::from_utf8_lossy(&environment);
+            if all.contains(&needle) {
+                found.push(format!("{name} {}", String::from_utf8_lossy(&command).replace('\0', " ")));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_serves_keeps_its_state_over_a_restart_and_leaves_nothing_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let [port] = ports::all_free::<1>().unwrap();
+    let port_text = port.to_string();
+    let mut program = up(folder.path(), &["--port", &port_text]).unwrap();
+    let told = wait_up(&mut program).await.unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    assert!(told.contains(&url) && told.contains("curl -X POST"), "{told}");
+    let token = token_in(&told).unwrap();
+    let client = reqwest::Client::new();
+    let execution = |process: &str, inputs: serde_json::Value| {
+        client
+            .post(format!("{url}/processes/{process}/execution"))
+            .header("Prefer", "respond-async")
+            .json(&json!({ "inputs": inputs }))
+            .send()
+    };
+    let answer =
+        execution("generic-image-processor-example", json!({ "text": "a", "token": token })).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 201);
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    assert!(location.starts_with(&url), "server.url follows --port: {location}");
+    wait_until("the job ends", LIMIT, || async {
+        let status: serde_json::Value = client.get(&location).send().await?.json().await?;
+        ensure!(status["status"] == "successful", "{status}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    program.signal(Signal::INT).unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(60), program.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "Ctrl-C is no failure: {status}");
+    assert_eq!(left_running(folder.path()), Vec::<String>::new());
+
+    fs::write(folder.path().join("up.log"), "").unwrap();
+    let mut program = up(folder.path(), &["--port", &port_text]).unwrap();
+    let told = wait_up(&mut program).await.unwrap();
+    assert_eq!(token_in(&told).unwrap(), token, "the token is kept");
+    let results = client.get(format!("{location}/results")).send().await.unwrap();
+    assert_eq!(results.status().as_u16(), 200, "jobs survive a restart");
+    let second = up(folder.path(), &["--port", &ports::free().unwrap().to_string()]).unwrap().wait().await.unwrap();
+    assert!(!second.success(), "one `up` a folder");
+    program.signal(Signal::TERM).unwrap();
+    program.wait().await.unwrap();
+    assert_eq!(left_running(folder.path()), Vec::<String>::new());
+}
+
+fn token_in(told: &str) -> Result<String> {
+    let line = told.lines().find_map(|line| line.trim().strip_prefix("token ")).context("no token")?;
+    Ok(line.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_refuses_a_port_in_use_and_a_broken_configuration_with_one_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut program = up(folder.path(), &["--port", &port]).unwrap();
+    assert!(!program.wait().await.unwrap().success());
+    assert!(program.log_tail().contains(&port), "{}", program.log_tail());
+
+    let config = folder.path().join("broken.yaml");
+    fs::write(&config, "server: {url: nowhere}\nresources: {a: {type: process}}\n").unwrap();
+    let free = ports::free().unwrap().to_string();
+    let mut program = up(folder.path(), &["--port", &free, "--config", &config.display().to_string()]).unwrap();
+    assert!(!program.wait().await.unwrap().success());
+    let told = program.log_tail();
+    assert!(told.contains("server.url") && told.contains("resources.a.processor"), "{told}");
+    assert_eq!(left_running(folder.path()), Vec::<String>::new());
+}

@@ -1,0 +1,108 @@
+//! `cargo xtask test`: every test, with the servers and the cluster that they need.
+
+use std::{path::Path, time::Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use end_to_end::{
+    cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind},
+    services,
+    story::NODES_VARIABLE,
+    tools::{self, Tool, target_directory, workspace_directory},
+};
+use tokio::process::Command;
+
+/// What can be asked of `test`.
+#[derive(Args, Debug)]
+pub(crate) struct Test {
+    /// Runs only the stories whose name contains this text.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Stories at the same time.
+    #[arg(long, default_value_t = 3)]
+    jobs: usize,
+}
+
+/// Set where nothing may be left out: CI.
+const REQUIRE_ALL: &str = "QUAYSIDE_REQUIRE_ALL";
+
+/// Runs them; what fails, fails the command.
+///
+/// # Errors
+/// When a test fails, or something that they need can't be had.
+pub(crate) async fn run(test: Test) -> Result<()> {
+    let say = |line: &str| println!("- {line}");
+    let started = Instant::now();
+    let is_all_required = std::env::var_os(REQUIRE_ALL).is_some();
+    if test.only.is_none() {
+        say("unit and documentation tests");
+        cargo(&["test", "--workspace", "--exclude", "end-to-end"], &[]).await?;
+        cargo(&["test", "--package", "end-to-end", "--lib"], &[]).await?;
+    }
+    tools::require(&[Tool::NatsServer, Tool::Versitygw], &say).await?;
+    services::build(&say).await?;
+    cargo(&["test", "--package", "end-to-end", "--test", "stories", "--no-run"], &[]).await?;
+    let cluster = start_cluster(is_all_required, &say).await?;
+    let kubeconfig = cluster.kubeconfig().display().to_string();
+    let nodes: Vec<&str> = cluster.nodes().iter().map(|node| node.node_name()).collect();
+    let jobs = test.jobs.to_string();
+    let mut arguments = vec!["test", "--package", "end-to-end", "--test", "stories", "--"];
+    arguments.extend(["--test-threads", &jobs]);
+    arguments.extend(test.only.as_deref());
+    say("stories");
+    let outcome = cargo(&arguments, &[(KUBECONFIG_VARIABLE, &kubeconfig), (NODES_VARIABLE, &nodes.join(","))]).await;
+    let kept = target_directory().join("quayside-test");
+    if outcome.is_err() {
+        keep_cluster_logs(cluster.dir(), &kept.join("cluster-logs")).ok();
+    }
+    cluster.stop().await?;
+    outcome.with_context(|| format!("failed stories left their folders in {}", kept.display()))?;
+    say(&format!("all passed in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// One control plane for the whole run, with a simulated and a real node. Where a real one can't be had, its stories are
+/// left out, and that is said; unless nothing may be left out.
+async fn start_cluster(is_all_required: bool, progress: tools::Progress<'_>) -> Result<Cluster> {
+    let options = |nodes| cluster::Options {
+        dir: target_directory().join("quayside-test-cluster"),
+        nodes,
+        controllers: ControllerLimits::Raised,
+        audit: true,
+    };
+    match Cluster::start(&options(vec![NodeKind::Simulated, NodeKind::Real]), progress).await {
+        Ok(cluster) => Ok(cluster),
+        Err(error) if is_all_required => Err(error),
+        Err(error) => {
+            progress(&format!("no real node here, its stories are left out: {error:#}"));
+            Cluster::start(&options(vec![NodeKind::Simulated]), progress).await
+        }
+    }
+}
+
+async fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(workspace_directory()).args(arguments).envs(environment.iter().copied());
+    let mut child = command.spawn().context("cargo can't be started; install Rust from rustup.rs")?;
+    let status = tokio::select! {
+        status = child.wait() => status?,
+        _ = tokio::signal::ctrl_c() => {
+            child.wait().await?;
+            bail!("interrupted");
+        }
+    };
+    ensure!(status.success(), "cargo {} failed", arguments.join(" "));
+    Ok(())
+}
+
+fn keep_cluster_logs(cluster: &Path, kept: &Path) -> Result<()> {
+    std::fs::create_dir_all(kept)?;
+    for entry in std::fs::read_dir(cluster)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() && entry.path().extension().is_some_and(|extension| extension == "log") {
+            std::fs::copy(entry.path(), kept.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
