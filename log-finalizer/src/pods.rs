@@ -3,6 +3,7 @@
 //! Everything is level-based and repeatable: what is gone already counts as done.
 
 pub mod kubernetes;
+pub mod local;
 
 use std::{error::Error, sync::Arc};
 

@@ -113,7 +113,8 @@ impl LocalExecutor {
     /// When the folder can't be made.
     pub fn with_settings(mut settings: LocalSettings) -> Result<Self, LocalError> {
         // The shim runs elsewhere.
-        settings.dir = std::path::absolute(&settings.dir).map_err(LocalError::Program)?;
+        let absolute = std::path::absolute(&settings.dir);
+        settings.dir = absolute.map_err(|source| LocalError::Read { path: settings.dir, source })?;
         for dir in [settings.dir.clone(), settings.dir.join(NEW), settings.dir.join(GONE)] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
             made.map_err(|source| LocalError::Write { path: dir, source })?;

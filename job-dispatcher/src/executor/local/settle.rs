@@ -60,8 +60,10 @@ pub(super) fn settle(folder: &Folder) -> Result<Settled, LocalError> {
 fn end(folder: &Folder, level: &Level) -> Result<(), LocalError> {
     let (message, log_gap) = match &level.shim {
         Some(shim) => {
-            let killed = processes::kill_left_overs(shim, &level.job.job_id);
-            killed.map_err(|source| LocalError::Write { path: folder.shim(), source })?;
+            if let Err(error) = processes::kill_left_overs(shim, &level.job.job_id) {
+                // No reason to keep the job for ever.
+                warn!(job_id = %level.job.job_id, %error, "what a lost shim left running can't be killed");
+            }
             let message = "the shim that watched over the process was lost: it was killed, or the machine restarted";
             (message, Some("the log ends where its writer was lost".to_owned()))
         }
