@@ -1,1 +1,27 @@
-//! api-gateway
+//! The gateway: OGC API - Processes in front, the stream and the bucket behind. It has nothing to do with Kubernetes.
+//!
+//! An execution's way: [`routes`] → [`validate`], [`auth`] → [`accept`] → the stream → [`index`] → [`results`].
+//! A question about a job: [`routes`] → [`jobs`] (memory, then the leader) → [`status`] or [`results`].
+
+pub mod accept;
+pub mod app;
+pub mod auth;
+pub mod error;
+pub mod index;
+pub mod jobs;
+pub mod language;
+pub mod links;
+pub mod metrics;
+pub mod prefer;
+pub mod query;
+pub mod requests;
+pub mod results;
+pub mod routes;
+pub mod settings;
+pub mod start;
+pub mod status;
+#[cfg(test)]
+mod testing;
+pub mod validate;
+
+pub use start::run;

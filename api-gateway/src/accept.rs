@@ -1,0 +1,173 @@
+//! Makes a job: inputs to where they belong, the one message that commits it, then the first event.
+
+use std::{sync::Arc, time::Instant};
+
+use async_nats::connection::State;
+use jiff::Timestamp;
+use platform::{
+    failpoint,
+    job_store::JobStore,
+    publish::{self, StreamError, Written},
+    telemetry::chain,
+};
+use protocol::{
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, SCHEMA,
+    execution::Inputs,
+    job_record::{ArchiveState, DeclaredOutput},
+    masking,
+    names::objects,
+    process::DEFAULT_RESULT_MEDIA_TYPE,
+};
+use serde_json::{Map, Value};
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::{
+    app::Gateway,
+    error::{GatewayError, NotConnected},
+    validate::Execution,
+};
+
+/// The longest text of masked parameters in a public record, in bytes; above, it is left out.
+const PARAMETERS_LIMIT: usize = 32 * 1024;
+
+/// A new job id. Drawn before the commit, so that a wait can be registered first.
+pub fn new_id(now: Timestamp) -> JobId {
+    JobId::generate(u64::try_from(now.as_millisecond()).unwrap_or(0))
+}
+
+/// Commits a job. It is done in a task of its own: a client that hangs up does not cut it in two.
+///
+/// # Errors
+/// When the job was not taken, or nobody can tell.
+pub async fn commit(
+    gateway: &Gateway,
+    id: JobId,
+    process: &ProcessDefinition,
+    execution: Execution,
+    sync: bool,
+) -> Result<Arc<JobRecord>, GatewayError> {
+    let record = first_record(gateway, id, process, &execution);
+    let (own, span) = (gateway.clone(), info_span!("accept", job_id = %id));
+    let task = gateway.runtime.spawn(async move { store(&own, record, execution.inputs, sync).await }.instrument(span));
+    task.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
+}
+
+fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execution: &Execution) -> JobRecord {
+    let archives = gateway.configuration.server.manager.finalizer_controller;
+    let archive = if archives { ArchiveState::Pending } else { ArchiveState::Off };
+    let version = process.description.version.clone();
+    let declared = |(id, output): (&String, &protocol::process::OutputDescription)| DeclaredOutput {
+        id: id.clone(),
+        media_type: match process.description.outputs.len() {
+            1 => process.result_media_type(),
+            _ => output.media_type(),
+        }
+        .unwrap_or(DEFAULT_RESULT_MEDIA_TYPE)
+        .to_owned(),
+    };
+    JobRecord {
+        response: execution.response,
+        declared_outputs: process.description.outputs.iter().map(declared).collect(),
+        parameters: parameters(&execution.inputs),
+        ..JobRecord::accepted(id, process.id.clone(), version, Timestamp::now(), archive)
+    }
+}
+
+fn parameters(inputs: &Map<String, Value>) -> Option<String> {
+    let text = Value::Object(masking::masked(inputs)).to_string();
+    (text.len() <= PARAMETERS_LIMIT).then_some(text)
+}
+
+async fn store(
+    gateway: &Gateway,
+    record: JobRecord,
+    inputs: Map<String, Value>,
+    sync: bool,
+) -> Result<Arc<JobRecord>, GatewayError> {
+    let nats = gateway.store.nats();
+    // The library would keep the message and send it after the next connect, long after the client was refused.
+    if nats.client.connection_state() != State::Connected {
+        return Err(GatewayError::Unavailable(Box::new(NotConnected)));
+    }
+    let began = Instant::now();
+    let inputs = place(&gateway.store, &gateway.settings, &record.job_id, inputs).await?;
+    let request = ExecutionRequest { schema: SCHEMA, record, inputs };
+    let committed = publish::execution(nats, &request).await;
+    let ExecutionRequest { record, inputs, .. } = request;
+    match committed {
+        Ok(Written::Won { .. }) => {}
+        Ok(Written::Conflict) => {
+            // The id is someone else's: so are the inputs under it.
+            return Err(GatewayError::internal("a new job id is taken already"));
+        }
+        Err(StreamError::TooLarge { .. }) => {
+            discard(&gateway.store, &inputs).await;
+            return Err(GatewayError::TooLarge { what: "the inputs have", limit: gateway.settings.inline_inputs });
+        }
+        Err(source @ (StreamError::Publish(_) | StreamError::Read(_))) => {
+            let job = gateway.urls.job(&record.job_id);
+            return Err(GatewayError::CommitUnknown { job, source: Box::new(source) });
+        }
+        Err(other) => return Err(GatewayError::internal(other)),
+    }
+    failpoint::reach("gateway.after-commit");
+    gateway.metrics.accepted(record.process_id.as_str(), sync, began.elapsed());
+    info!(process_id = record.process_id.as_str(), "job accepted");
+    match publish::event(nats, Event::Accepted, record.clone(), 0).await {
+        // Intake may have been faster; it tells the same.
+        Ok(Written::Won { .. } | Written::Conflict) => {}
+        Err(error) => warn!(error = %chain(&error), "the event accepted is left to intake"),
+    }
+    Ok(Arc::new(record))
+}
+
+/// Where the inputs travel: in the request if they are small, else in the bucket.
+async fn place(
+    store: &JobStore,
+    settings: &crate::settings::GatewaySettings,
+    job: &JobId,
+    inputs: Map<String, Value>,
+) -> Result<Inputs, GatewayError> {
+    let text = Value::Object(inputs);
+    let bytes = serde_json::to_vec(&text).map_err(GatewayError::internal)?;
+    let Value::Object(inputs) = text else { return Ok(Inputs::Inline(Map::new())) };
+    let Some(bucket) = store.objects() else {
+        let limit = settings.inline_inputs_without_bucket;
+        return if bytes.len() <= limit {
+            Ok(Inputs::Inline(inputs))
+        } else {
+            Err(GatewayError::TooLarge { what: "no bucket is configured, and the inputs have", limit })
+        };
+    };
+    if bytes.len() <= settings.inline_inputs {
+        return Ok(Inputs::Inline(inputs));
+    }
+    let key = objects::inputs(bucket.prefix(), job);
+    let stored = bucket.put(&key, bytes.into(), crate::links::JSON).await;
+    let stored = stored.map_err(|error| GatewayError::Unavailable(Box::new(error)))?;
+    Ok(Inputs::Stored { key, size: stored.size, sha256: stored.sha256 })
+}
+
+/// Takes back what was stored for a job that will never be.
+async fn discard(store: &JobStore, inputs: &Inputs) {
+    if let (Inputs::Stored { key, .. }, Some(bucket)) = (inputs, store.objects())
+        && let Err(error) = bucket.delete(key).await
+    {
+        warn!(%key, error = %chain(&error), "inputs of a job that was not taken are left behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parameters_are_masked_and_left_out_when_they_are_long() {
+        let inputs = json!({"a": 1, "apiKey": "hush"});
+        assert_eq!(parameters(inputs.as_object().unwrap()).as_deref(), Some(r#"{"a":1,"apiKey":"*"}"#));
+        let long = json!({"a": "x".repeat(PARAMETERS_LIMIT)});
+        assert_eq!(parameters(long.as_object().unwrap()), None);
+    }
+}

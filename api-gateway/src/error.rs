@@ -1,0 +1,279 @@
+//! Every answer that is no success: the exceptions of OGC API - Processes, and the one table of their HTTP statuses.
+
+use std::{error::Error, fmt};
+
+use actix_web::{HttpRequest, HttpResponse, ResponseError, body::BoxBody, http::StatusCode, http::header};
+use platform::telemetry::chain;
+use protocol::job_record::{Outcome, Reason};
+use serde::Serialize;
+use tracing::error;
+
+use crate::{auth::Refusal, jobs::LookupError};
+
+/// What URIs of exception types begin with.
+const TYPES: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
+const PROBLEM_JSON: &str = "application/problem+json";
+/// When a client may try again, in seconds.
+const RETRY_AFTER: &str = "5";
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// A request can't be answered as the client wishes.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// No such path.
+    #[error("there is nothing at this path")]
+    NoSuchPath,
+    /// The path exists, the method does not.
+    #[error("this resource does not have this method; allowed: {0}")]
+    MethodNotAllowed(&'static str),
+    /// A form that is not offered.
+    #[error("{0}")]
+    NotAcceptable(&'static str),
+    /// A process that is not configured.
+    #[error("there is no such process")]
+    NoSuchProcess,
+    /// A job that never was, or was removed.
+    #[error("there is no such job")]
+    NoSuchJob,
+    /// The job is not done.
+    #[error("the job is not done yet; its status says when it is")]
+    ResultNotReady,
+    /// The job failed.
+    #[error("{}", .outcome.message)]
+    JobFailed {
+        /// How its execution ended.
+        outcome: Outcome,
+        /// Where its status is.
+        job: String,
+    },
+    /// The job was cancelled.
+    #[error("the job was dismissed: it has no results")]
+    JobDismissed,
+    /// The results do not fit the form that was asked for.
+    #[error(
+        "a value of {size} bytes is larger than the {limit} bytes that a results document holds; execute with response raw"
+    )]
+    TooLargeForDocument {
+        /// Its bytes.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Something in the request is not allowed: every mistake.
+    #[error("{}", .0.join("; "))]
+    InvalidParameters(Vec<String>),
+    /// The body is of another kind.
+    #[error("the body of an execution is JSON: send content-type application/json")]
+    UnsupportedMediaType,
+    /// The body is larger than allowed.
+    #[error("{what} more than {limit} bytes")]
+    TooLarge {
+        /// What has.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// The body did not arrive.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The body broke off.
+    #[error("the body could not be read")]
+    BodyBroken,
+    /// The token is missing or wrong.
+    #[error("{}", refusal(*.0))]
+    Refused(Refusal),
+    /// Something that this service needs does not answer; nothing was done.
+    #[error("the service can't do this for the moment; nothing was done")]
+    Unavailable(#[source] Cause),
+    /// The answer to a commit did not come: the job may exist.
+    #[error("it is not known whether the job was taken; if it was, it is at {job}")]
+    CommitUnknown {
+        /// Where the job is, if it is.
+        job: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// A defect of ours.
+    #[error("the request could not be answered")]
+    Internal(#[source] Cause),
+}
+
+impl GatewayError {
+    /// One mistake in the request.
+    pub fn invalid(mistake: impl Into<String>) -> Self {
+        Self::InvalidParameters(vec![mistake.into()])
+    }
+
+    /// A failure without a better word.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// Status, type and title: the one table.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, "not-found", "not found"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed"),
+            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable"),
+            Self::NoSuchProcess => (StatusCode::NOT_FOUND, "no-such-process", "no such process"),
+            Self::NoSuchJob => (StatusCode::NOT_FOUND, "no-such-job", "no such job"),
+            Self::ResultNotReady => (StatusCode::NOT_FOUND, "result-not-ready", "result not ready"),
+            Self::JobFailed { outcome, .. } => (status_of_failure(outcome.reason), "job-failed", "the job failed"),
+            Self::JobDismissed => (StatusCode::NOT_FOUND, "job-dismissed", "the job was dismissed"),
+            Self::TooLargeForDocument { .. } => {
+                (StatusCode::NOT_ACCEPTABLE, "result-too-large", "result too large for a document")
+            }
+            Self::InvalidParameters(_) => {
+                (StatusCode::BAD_REQUEST, "invalid-parameter-value", "invalid parameter value")
+            }
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "unsupported media type")
+            }
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "content-too-large", "content too large"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "request timeout"),
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, "bad-request", "bad request"),
+            Self::Refused(Refusal::Missing) => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
+            Self::Refused(Refusal::Wrong | Refusal::Closed) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
+            Self::Unavailable(_) | Self::CommitUnknown { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "service-unavailable", "service unavailable")
+            }
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "internal error"),
+        }
+    }
+
+    /// The answer to `request`. Causes are logged here, once, under the id that the client gets as `instance`.
+    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let (status, kind, title) = self.kind();
+        let instance = format!("urn:uuid:{}", uuid::Builder::from_random_bytes(rand::random()).into_uuid());
+        if self.source().is_some() {
+            error!(%instance, error = %chain(self), "a request failed");
+        }
+        let body = Exception { kind: format!("{TYPES}{kind}"), title, status: status.as_u16(), detail: self, instance };
+        let mut answer = HttpResponse::build(status);
+        match self {
+            Self::Refused(Refusal::Missing) => {
+                answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::MethodNotAllowed(allowed) => {
+                answer.insert_header((header::ALLOW, *allowed));
+            }
+            Self::Unavailable(_) => {
+                answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+            }
+            Self::CommitUnknown { job, .. } => {
+                answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+                answer.insert_header((header::LOCATION, job.as_str()));
+            }
+            Self::JobFailed { job, .. } => {
+                answer.insert_header((header::LINK, format!("<{job}>; rel=\"monitor\"")));
+            }
+            _ => {}
+        }
+        match serde_json::to_vec(&body) {
+            Ok(text) => answer.content_type(media_type(request)).body(text),
+            Err(_) => answer.finish(),
+        }
+    }
+}
+
+/// The HTTP status of a failed job's results: what the client sent was checked before the job was taken, so that every
+/// reason there is today lies with the container, its image, the cluster or the stores.
+pub fn status_of_failure(reason: Option<Reason>) -> StatusCode {
+    match reason {
+        Some(
+            Reason::ExitCode
+            | Reason::OOMKilled
+            | Reason::ImagePull
+            | Reason::Unschedulable
+            | Reason::Deadline
+            | Reason::Evicted
+            | Reason::NodeLost
+            | Reason::Deleted
+            | Reason::ConfigError
+            | Reason::StartError
+            | Reason::QuotaExceeded
+            | Reason::AdmissionRejected
+            | Reason::ProcessUnavailable
+            | Reason::StoreUnavailable
+            | Reason::ResultsNotCollected
+            | Reason::Unknown,
+        )
+        | None => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Body of an exception (OGC 18-062r2, schema `exception`; RFC 7807).
+#[derive(Serialize)]
+struct Exception<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    #[serde(serialize_with = "shown")]
+    detail: &'a GatewayError,
+    instance: String,
+}
+
+fn shown<S: serde::Serializer>(error: &GatewayError, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
+}
+
+fn refusal(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Missing => "a token is needed: as authorization Bearer, or for an execution as input token",
+        Refusal::Wrong => "the token is wrong",
+        Refusal::Closed => "no token is configured: nobody may do this",
+    }
+}
+
+/// `application/problem+json` for those who ask for it before `application/json`.
+fn media_type(request: &HttpRequest) -> &'static str {
+    let accepted = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    let mut ranges =
+        accepted.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or("").trim());
+    match ranges.find(|range| [PROBLEM_JSON, crate::links::JSON].iter().any(|known| range.eq_ignore_ascii_case(known)))
+    {
+        Some(range) if range.eq_ignore_ascii_case(PROBLEM_JSON) => PROBLEM_JSON,
+        _ => crate::links::JSON,
+    }
+}
+
+impl ResponseError for GatewayError {
+    fn status_code(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// Only its status: the body needs the request and is made by [`GatewayError::answer`].
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        HttpResponse::new(self.kind().0)
+    }
+}
+
+impl From<Refusal> for GatewayError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<LookupError> for GatewayError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Store(_) => Self::Unavailable(Box::new(error)),
+            LookupError::Lost => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+/// The connection is down, which is known without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotConnected;
+
+impl fmt::Display for NotConnected {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("there is no connection to NATS")
+    }
+}
+
+impl Error for NotConnected {}

@@ -1,0 +1,126 @@
+//! Every URL that the gateway gives out: absolute, below `server.url`.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use protocol::{JobId, ProcessId, configuration::PublicUrl};
+use serde::Serialize;
+
+/// Media type of nearly everything.
+pub const JSON: &str = "application/json";
+/// Media type of the API's definition.
+pub const OPENAPI: &str = "application/vnd.oai.openapi+json;version=3.0";
+
+/// Relation types of the standard.
+pub mod rel {
+    /// List of conformance classes.
+    pub const CONFORMANCE: &str = "http://www.opengis.net/def/rel/ogc/1.0/conformance";
+    /// List of processes.
+    pub const PROCESSES: &str = "http://www.opengis.net/def/rel/ogc/1.0/processes";
+    /// List of jobs.
+    pub const JOB_LIST: &str = "http://www.opengis.net/def/rel/ogc/1.0/job-list";
+    /// Where a process is executed.
+    pub const EXECUTE: &str = "http://www.opengis.net/def/rel/ogc/1.0/execute";
+    /// Results of a job.
+    pub const RESULTS: &str = "http://www.opengis.net/def/rel/ogc/1.0/results";
+    /// Status of a job, to be looked at again.
+    pub const MONITOR: &str = "monitor";
+}
+
+/// A link (OGC API - Common).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Target, absolute.
+    pub href: String,
+    /// Relation type.
+    pub rel: &'static str,
+    /// Media type of the target; absent where it depends.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<&'static str>,
+    /// For people.
+    pub title: &'static str,
+}
+
+impl Link {
+    /// A link to JSON.
+    pub fn json(href: String, rel: &'static str, title: &'static str) -> Self {
+        Self { href, rel, media_type: Some(JSON), title }
+    }
+}
+
+/// Makes URLs.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    base: String,
+}
+
+/// RFC 3986, `pchar`, without what HTML or shells could trip over.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+impl Urls {
+    /// URLs below the public one.
+    pub fn new(url: &PublicUrl) -> Self {
+        Self { base: url.as_str().to_owned() }
+    }
+
+    /// The landing page.
+    pub fn landing(&self) -> String {
+        format!("{}/", self.base)
+    }
+
+    /// The public URL itself, without final slash.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The conformance classes.
+    pub fn conformance(&self) -> String {
+        format!("{}/conformance", self.base)
+    }
+
+    /// The API's definition.
+    pub fn openapi(&self) -> String {
+        format!("{}/openapi", self.base)
+    }
+
+    /// The list of processes.
+    pub fn processes(&self) -> String {
+        format!("{}/processes", self.base)
+    }
+
+    /// One process.
+    pub fn process(&self, id: &ProcessId) -> String {
+        format!("{}/processes/{}", self.base, utf8_percent_encode(id.as_str(), SEGMENT))
+    }
+
+    /// Where one process is executed.
+    pub fn execution(&self, id: &ProcessId) -> String {
+        format!("{}/execution", self.process(id))
+    }
+
+    /// The list of jobs.
+    pub fn jobs(&self) -> String {
+        format!("{}/jobs", self.base)
+    }
+
+    /// One job.
+    pub fn job(&self, id: &JobId) -> String {
+        format!("{}/jobs/{id}", self.base)
+    }
+
+    /// The results of one job.
+    pub fn results(&self, id: &JobId) -> String {
+        format!("{}/jobs/{id}/results", self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_absolute_and_ids_are_encoded() {
+        let urls = Urls::new(&PublicUrl::parse("https://example.org/ogc/").unwrap());
+        assert_eq!(urls.landing(), "https://example.org/ogc/");
+        let id: ProcessId = "a b?ü".parse().unwrap();
+        assert_eq!(urls.execution(&id), "https://example.org/ogc/processes/a%20b%3F%C3%BC/execution");
+    }
+}

@@ -1,0 +1,165 @@
+//! The gateway's metrics: every name once, and no job id as a label.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::index::Index;
+
+/// Everything that is counted; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    accepted: Family<AcceptedLabels, Counter>,
+    commits: Histogram,
+    sync_waits: Family<SyncLabels, Counter>,
+    waiting: Gauge,
+    leader_reads: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AcceptedLabels {
+    process: String,
+    mode: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SyncLabels {
+    end: &'static str,
+}
+
+fn request_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 4.0, 10))
+}
+
+impl Metrics {
+    /// Registers everything, the sizes of `index` included.
+    pub fn new(registry: &mut Registry, index: Index) -> Self {
+        let registry = registry.sub_registry_with_prefix("quayside_gateway");
+        let inner = Inner {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(request_buckets as fn() -> Histogram),
+            accepted: Family::default(),
+            commits: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
+            sync_waits: Family::default(),
+            waiting: Gauge::default(),
+            leader_reads: Counter::default(),
+        };
+        registry.register("requests", "HTTP requests answered", inner.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time until the head of an answer",
+            Unit::Seconds,
+            inner.durations.clone(),
+        );
+        registry.register("accepted_jobs", "Jobs committed", inner.accepted.clone());
+        registry.register_with_unit(
+            "commit_duration",
+            "Time until the stream acknowledged an execution request",
+            Unit::Seconds,
+            inner.commits.clone(),
+        );
+        registry.register("sync_waits", "Synchronous waits by how they ended", inner.sync_waits.clone());
+        registry.register("sync_waiting", "Synchronous answers waited for", inner.waiting.clone());
+        registry.register("leader_reads", "Jobs read from the stream's leader", inner.leader_reads.clone());
+        registry.register_collector(Box::new(IndexSizes(index)));
+        Self(Arc::new(inner))
+    }
+
+    /// A request was answered.
+    pub fn request(&self, route: &str, method: &str, status: u16, duration: Duration) {
+        let labels = RequestLabels { route: route.to_owned(), method: method.to_owned(), status };
+        self.0.requests.get_or_create(&labels).inc();
+        self.0.durations.get_or_create(&RouteLabels { route: route.to_owned() }).observe(duration.as_secs_f64());
+    }
+
+    /// A job was committed.
+    pub fn accepted(&self, process: &str, sync: bool, commit: Duration) {
+        let mode = if sync { "sync" } else { "async" };
+        self.0.accepted.get_or_create(&AcceptedLabels { process: process.to_owned(), mode }).inc();
+        self.0.commits.observe(commit.as_secs_f64());
+    }
+
+    /// A synchronous wait begins; dropping what is returned ends it.
+    pub fn waiting(&self) -> Waiting {
+        self.0.waiting.inc();
+        Waiting(self.clone())
+    }
+
+    /// How many synchronous answers are waited for.
+    pub fn waiting_now(&self) -> usize {
+        usize::try_from(self.0.waiting.get()).unwrap_or(0)
+    }
+
+    /// How a synchronous wait ended: `done`, `timeout`, `shutdown` or `full`.
+    pub fn sync_wait_ended(&self, end: &'static str) {
+        self.0.sync_waits.get_or_create(&SyncLabels { end }).inc();
+    }
+
+    /// A job is read from the leader.
+    pub fn leader_read(&self) {
+        self.0.leader_reads.inc();
+    }
+}
+
+/// A synchronous wait under way.
+pub struct Waiting(Metrics);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.dec();
+    }
+}
+
+/// Sizes of the index, looked at when somebody asks.
+#[derive(Debug)]
+struct IndexSizes(Index);
+
+impl Collector for IndexSizes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let sizes = self.0.sizes();
+        let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        let mut jobs = {
+            let kind = gauge(0).metric_type();
+            encoder.encode_descriptor("index_jobs", "Jobs in the index by status", None, kind)?
+        };
+        for (status, count) in &sizes.jobs {
+            gauge(*count).encode(jobs.encode_family(&[("status", status.as_str())])?)?;
+        }
+        for (name, help, count) in [
+            ("record_cache_records", "Records of finished jobs at hand", sizes.cached_records),
+            ("record_cache_bytes", "Bytes of the records at hand", sizes.cached_bytes),
+        ] {
+            let kind = gauge(0).metric_type();
+            gauge(count).encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        let sequence = ConstGauge::new(i64::try_from(self.0.sequence()).unwrap_or(i64::MAX));
+        let kind = sequence.metric_type();
+        sequence.encode(encoder.encode_descriptor("index_sequence", "Last stream sequence in the index", None, kind)?)
+    }
+}

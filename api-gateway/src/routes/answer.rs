@@ -1,0 +1,75 @@
+//! What the resources share: JSON answers, and what they read from a request.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
+use protocol::{JobId, ProcessDefinition};
+use serde::Serialize;
+
+use crate::{app::Gateway, auth, error::GatewayError, language, links::JSON, query::Query};
+
+/// Writes a document, indented where the configuration wants it.
+pub(super) fn json(
+    gateway: &Gateway,
+    status: StatusCode,
+    media_type: &str,
+    document: &impl Serialize,
+) -> Result<HttpResponse, GatewayError> {
+    let write = if gateway.configuration.server.pretty_print { serde_json::to_vec_pretty } else { serde_json::to_vec };
+    let text = write(document).map_err(GatewayError::internal)?;
+    Ok(HttpResponse::build(status).content_type(media_type).body(text))
+}
+
+/// A successful document.
+pub(super) fn ok(gateway: &Gateway, document: &impl Serialize) -> Result<HttpResponse, GatewayError> {
+    json(gateway, StatusCode::OK, JSON, document)
+}
+
+/// A successful document in one of the languages.
+pub(super) fn ok_in(
+    gateway: &Gateway,
+    language: &str,
+    document: &impl Serialize,
+) -> Result<HttpResponse, GatewayError> {
+    let mut answer = ok(gateway, document)?;
+    if let Ok(value) = header::HeaderValue::from_str(language) {
+        answer.headers_mut().insert(header::CONTENT_LANGUAGE, value);
+    }
+    Ok(answer)
+}
+
+/// The language for a request.
+pub(super) fn language<'a>(gateway: &'a Gateway, request: &HttpRequest, query: &Query) -> &'a str {
+    let header = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    language::pick(&gateway.configuration.server.languages, query.one("lang"), header)
+}
+
+/// The process that the path names.
+pub(super) fn process<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a ProcessDefinition, GatewayError> {
+    gateway.configuration.processes.get(segment(request, "process").as_str()).ok_or(GatewayError::NoSuchProcess)
+}
+
+/// The job id that the path names. What is no id names no job.
+pub(super) fn job_id(request: &HttpRequest) -> Result<JobId, GatewayError> {
+    segment(request, "job").parse().map_err(|_| GatewayError::NoSuchJob)
+}
+
+fn segment(request: &HttpRequest, name: &str) -> String {
+    let raw = request.match_info().get(name).unwrap_or("");
+    percent_encoding::percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}
+
+/// Holds a request for jobs against the token, where the configuration protects them.
+pub(super) fn guard_jobs(gateway: &Gateway, request: &HttpRequest) -> Result<(), GatewayError> {
+    if gateway.configuration.server.manager.protect_jobs != Some(true) {
+        return Ok(());
+    }
+    let presented = auth::Presented { bearer: bearer(request), input: None };
+    Ok(auth::check(gateway.token.as_ref(), &presented)?)
+}
+
+/// The credentials of a request.
+pub(super) fn bearer(request: &HttpRequest) -> Vec<Option<&str>> {
+    auth::bearer(request.headers().get_all(header::AUTHORIZATION).map(header::HeaderValue::as_bytes))
+}

@@ -1,0 +1,186 @@
+//! `/processes/{id}/execution`: a new job, waited for or not (requirements `/req/core/process-execute…`).
+
+mod body;
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use jiff::Timestamp;
+use protocol::{JobRecord, ProcessDefinition};
+use tracing::instrument;
+
+use super::answer;
+use crate::{
+    accept,
+    app::Gateway,
+    auth,
+    error::GatewayError,
+    index::Wait,
+    links::JSON,
+    prefer::Preferences,
+    query::Query,
+    results,
+    status::StatusInfo,
+    validate::{self, Request},
+};
+
+const PREFER: &str = "prefer";
+const PREFERENCE_APPLIED: &str = "preference-applied";
+
+/// How a client gets its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A job to come back for.
+    Async,
+    /// The results, if they come within this time; else as above.
+    Sync(Duration),
+}
+
+pub(super) async fn post(
+    gateway: web::Data<Gateway>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, GatewayError> {
+    let checked = check_head(&gateway, &request);
+    // Read in any case: a client that is still sending would not see why it was refused.
+    let bytes = body::read(payload, &request, &gateway.settings).await;
+    let process = checked?;
+    let mut asked = Request::parse(&bytes?)?;
+    if process.check_auth {
+        let input = asked.take_token();
+        let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
+        auth::check(gateway.token.as_ref(), &presented)?;
+    }
+    let execution = asked.against(process)?;
+    let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
+    let mode = mode(process, preferences, gateway.settings.sync_wait);
+    execute(&gateway, process, execution, mode, preferences).await
+}
+
+/// What can be told without the body.
+fn check_head<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a ProcessDefinition, GatewayError> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let is_json = match content_type.map(header::HeaderValue::to_str) {
+        None => true,
+        Some(Ok(text)) => validate::is_json(Some(text)),
+        Some(Err(_)) => false,
+    };
+    if !is_json {
+        return Err(GatewayError::UnsupportedMediaType);
+    }
+    Query::parse(request.query_string())?;
+    answer::process(gateway, request)
+}
+
+/// Requirements `/req/core/process-execute-default-execution-mode` and `…-auto-execution-mode`: asynchronous if that is
+/// all there is, or is preferred and allowed; else synchronous.
+fn mode(process: &ProcessDefinition, preferences: Preferences, limit: Duration) -> Mode {
+    let options = process.description.job_control_options;
+    if !options.allows_sync() || (preferences.respond_async && options.allows_async()) {
+        Mode::Async
+    } else {
+        Mode::Sync(preferences.wait.map_or(limit, |wait| wait.min(limit)))
+    }
+}
+
+#[instrument(skip_all, fields(job_id))]
+async fn execute(
+    gateway: &Gateway,
+    process: &ProcessDefinition,
+    execution: validate::Execution,
+    mode: Mode,
+    preferences: Preferences,
+) -> Result<HttpResponse, GatewayError> {
+    let id = accept::new_id(Timestamp::now());
+    tracing::Span::current().record("job_id", tracing::field::display(&id));
+    // Registered before the commit, the wait can't miss the job's end.
+    let wait = matches!(mode, Mode::Sync(_)).then(|| gateway.index.wait_for(id));
+    let record = accept::commit(gateway, id, process, execution, wait.is_some()).await?;
+    let (Some(wait), Mode::Sync(limit)) = (wait, mode) else {
+        return created(gateway, &record, preferences.respond_async.then_some("respond-async"));
+    };
+    let latest = ended(gateway, &record, wait, limit).await;
+    if !latest.status.is_terminal() {
+        return created(gateway, &latest, None);
+    }
+    let job = gateway.urls.job(&id);
+    let plan = results::plan(&latest, &job)?;
+    let mut answer = gateway.values.answer(&latest, plan, false).await?;
+    if gateway.configuration.server.manager.sync_link
+        && let Ok(link) = header::HeaderValue::from_str(&format!("<{job}>; rel=\"monitor\""))
+    {
+        answer.headers_mut().insert(header::LINK, link);
+    }
+    Ok(answer)
+}
+
+/// The job's last record, or the newest that there is when the time is over.
+async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, limit: Duration) -> Arc<JobRecord> {
+    let metrics = &gateway.metrics;
+    if metrics.waiting_now() >= gateway.settings.max_sync_waits {
+        metrics.sync_wait_ended("full");
+        return accepted.clone();
+    }
+    let waiting = metrics.waiting();
+    let end = tokio::select! {
+        record = wait.ended() => {
+            metrics.sync_wait_ended("done");
+            return record;
+        }
+        () = tokio::time::sleep(limit) => "timeout",
+        () = gateway.shutdown.cancelled() => "shutdown",
+    };
+    drop(waiting);
+    metrics.sync_wait_ended(end);
+    // The index may be behind; the leader is not. If it can't tell either, the client asks again later.
+    match gateway.jobs.find(&accepted.job_id).await {
+        Ok(Some(record)) => record,
+        Ok(None) | Err(_) => accepted.clone(),
+    }
+}
+
+/// 201: the job, to come back for.
+fn created(gateway: &Gateway, record: &JobRecord, applied: Option<&'static str>) -> Result<HttpResponse, GatewayError> {
+    let status = StatusInfo::of_record(record, &gateway.urls);
+    let mut answer = answer::json(gateway, StatusCode::CREATED, JSON, &status)?;
+    let location = header::HeaderValue::from_str(&gateway.urls.job(&record.job_id)).map_err(GatewayError::internal)?;
+    answer.headers_mut().insert(header::LOCATION, location);
+    if let Some(applied) = applied {
+        let name = header::HeaderName::from_static(PREFERENCE_APPLIED);
+        answer.headers_mut().insert(name, header::HeaderValue::from_static(applied));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::process::JobControlOptions;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn the_mode_follows_what_is_preferred_and_allowed() {
+        let limit = Duration::from_secs(150);
+        let configuration = testing::configuration();
+        let mut process = configuration.processes.values().next().unwrap().clone();
+        let plain = Preferences::default();
+        let respond_async = Preferences { respond_async: true, wait: None };
+        let wait = |seconds| Preferences { respond_async: false, wait: Some(Duration::from_secs(seconds)) };
+        let mut modes = |sync, asynchronous, preferences| {
+            process.description.job_control_options = JobControlOptions::new(sync, asynchronous, false).unwrap();
+            mode(&process, preferences, limit)
+        };
+        assert_eq!(modes(true, true, plain), Mode::Sync(limit));
+        assert_eq!(modes(true, true, respond_async), Mode::Async);
+        assert_eq!(modes(true, true, wait(7)), Mode::Sync(Duration::from_secs(7)));
+        assert_eq!(modes(true, true, wait(1000)), Mode::Sync(limit));
+        assert_eq!(modes(true, false, respond_async), Mode::Sync(limit));
+        assert_eq!(modes(false, true, plain), Mode::Async);
+        assert_eq!(modes(false, true, wait(7)), Mode::Async);
+    }
+}

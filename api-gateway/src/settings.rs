@@ -1,0 +1,95 @@
+//! Settings of the gateway: the section `gateway`, or variables `QUAYSIDE_GATEWAY__<NAME>`.
+
+use std::time::Duration;
+
+use platform::config::seconds;
+use serde::Deserialize;
+
+/// Limits of the gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// The largest body of an execution, in bytes: 1 KiB to 64 MiB.
+    pub max_body: usize,
+    /// How long a body may take to arrive, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub body_timeout: Duration,
+    /// How long a synchronous answer may take before the client gets the job instead, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub sync_wait: Duration,
+    /// Synchronous answers waited for at one time; beyond them clients get the job at once.
+    pub max_sync_waits: usize,
+    /// Inputs up to this many bytes of JSON ride in the execution request; larger ones are stored in the bucket.
+    pub inline_inputs: usize,
+    /// The same where no bucket is configured; larger ones are refused.
+    pub inline_inputs_without_bucket: usize,
+    /// The largest value that is put into a results document, in bytes.
+    pub max_document: u64,
+    /// Bytes of finished jobs' records that are kept at hand.
+    pub record_cache: usize,
+    /// How long to try to reach NATS at start, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub connect_wait: Duration,
+    /// Threads that serve HTTP; 0: one for each processor.
+    pub workers: usize,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        const KIB: usize = 1024;
+        Self {
+            max_body: 1024 * KIB,
+            body_timeout: Duration::from_secs(30),
+            sync_wait: Duration::from_secs(150),
+            max_sync_waits: 1024,
+            inline_inputs: 64 * KIB,
+            inline_inputs_without_bucket: 512 * KIB,
+            max_document: 8 * 1024 * 1024,
+            record_cache: 16 * 1024 * KIB,
+            connect_wait: Duration::from_secs(30),
+            workers: 0,
+        }
+    }
+}
+
+/// Settings that are read, but not allowed; all of them.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct NotAllowed(Vec<String>);
+
+impl GatewaySettings {
+    /// Checks what the types can't.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn check(&self) -> Result<(), NotAllowed> {
+        const KIB: usize = 1024;
+        let rules = [
+            ((KIB..=64 * KIB * KIB).contains(&self.max_body), "gateway.max_body: expected 1 KiB to 64 MiB, in bytes"),
+            (!self.body_timeout.is_zero(), "gateway.body_timeout: expected more than 0 seconds"),
+            (!self.sync_wait.is_zero(), "gateway.sync_wait: expected more than 0 seconds"),
+            // A message holds at most 1 MiB, the record beside the inputs included.
+            (self.inline_inputs <= 512 * KIB, "gateway.inline_inputs: expected at most 512 KiB, in bytes"),
+            (
+                self.inline_inputs_without_bucket <= 512 * KIB,
+                "gateway.inline_inputs_without_bucket: expected at most 512 KiB, in bytes",
+            ),
+        ];
+        let mistakes: Vec<String> =
+            rules.into_iter().filter(|(holds, _)| !holds).map(|(_, rule)| rule.to_owned()).collect();
+        if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_allowed_and_mistakes_come_together() {
+        assert_eq!(GatewaySettings::default().check(), Ok(()));
+        let wrong = GatewaySettings { max_body: 1, sync_wait: Duration::ZERO, ..GatewaySettings::default() };
+        let text = wrong.check().unwrap_err().to_string();
+        assert!(text.contains("gateway.max_body") && text.contains("gateway.sync_wait"), "{text}");
+    }
+}

@@ -1,0 +1,182 @@
+//! From settings to a running gateway.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use platform::{
+    config::{self, ConfigError, Platform, ProcessesError},
+    job_store::JobStore,
+    nats::{self, Nats, NatsError},
+    object_store::{ObjectStore, StoreError},
+    probe::{self, Health},
+    secret::Secret,
+    shutdown,
+    telemetry::{self, TelemetryError, chain},
+};
+use prometheus_client::registry::Registry;
+use protocol::{configuration::Configuration, names::environment};
+use tokio::{runtime::Handle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    app::{self, Gateway},
+    auth::{self, Token},
+    index::{Index, feed},
+    jobs::Jobs,
+    links::Urls,
+    metrics::Metrics,
+    results::Values,
+    settings::{GatewaySettings, NotAllowed},
+};
+
+/// The gateway can't start, or can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Service settings.
+    #[error("the settings can't be used")]
+    Settings(#[from] ConfigError),
+    /// Settings of the gateway.
+    #[error("the settings can't be used")]
+    NotAllowed(#[from] NotAllowed),
+    /// The configuration file.
+    #[error("the configuration can't be used")]
+    Configuration(#[from] ProcessesError),
+    /// Logging.
+    #[error("logging can't be started")]
+    Telemetry(#[from] TelemetryError),
+    /// Signals.
+    #[error("signal handlers can't be installed")]
+    Signals(#[source] std::io::Error),
+    /// A port.
+    #[error("{what} can't listen on {address}")]
+    Listen {
+        /// What would listen.
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// NATS.
+    #[error("NATS can't be used")]
+    Nats(#[from] NatsError),
+    /// The bucket's settings.
+    #[error("the bucket can't be used")]
+    Bucket(#[from] StoreError),
+    /// The server.
+    #[error("the HTTP server ended")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Reads the environment, starts everything and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When something that is needed can't be had, or the server ends by itself.
+pub async fn run(variables: &dyn Fn(&str) -> Option<String>) -> Result<(), RunError> {
+    let (platform, settings) = config::load::<GatewaySettings>("gateway", variables)?;
+    telemetry::start(&platform.telemetry)?;
+    settings.check()?;
+    platform.log_oddities(variables);
+    let (configuration, warnings) = config::read_configuration(variables)?;
+    for warning in warnings {
+        warn!(%warning, "configuration");
+    }
+    let token = variables(environment::API_TOKEN).map(Secret::new);
+    let shutdown = shutdown::on_signal().map_err(RunError::Signals)?;
+    serve(platform, settings, configuration, token, shutdown).await
+}
+
+/// Starts everything and serves until `shutdown`.
+async fn serve(
+    platform: Platform,
+    settings: GatewaySettings,
+    configuration: Configuration,
+    token: Option<Secret>,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let token = token.and_then(|token| Token::new(token.reveal()));
+    if auth::is_closed_by_omission(&configuration, token.as_ref()) {
+        error!(variable = environment::API_TOKEN, "no token is configured: everything that needs it is refused");
+    }
+    let bind = &configuration.server.bind;
+    // A port in use is told before anything else is waited for.
+    let listener = TcpListener::bind((bind.host.as_str(), bind.port)).map_err(|source| RunError::Listen {
+        what: "the API",
+        address: format!("{}:{}", bind.host, bind.port),
+        source,
+    })?;
+    let address = listener.local_addr().map_err(RunError::Serve)?;
+    let index = Index::new(settings.record_cache);
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry, index.clone());
+    let health = Health::new(registry, &[feed::READY_PART]);
+    let bind = platform.probe.bind;
+    let probe_address = probe::serve(bind, health.clone(), shutdown.clone()).map_err(|source| RunError::Listen {
+        what: "the probe server",
+        address: bind.to_string(),
+        source,
+    })?;
+    let Some(nats) = connect(&platform, settings.connect_wait, &shutdown).await? else { return Ok(()) };
+    let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
+    if let Some(objects) = objects.clone() {
+        tokio::spawn(async move { check_bucket(&objects).await });
+    }
+    let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
+    let runtime = Handle::current();
+    let store = JobStore::new(nats, objects);
+    let gateway = Gateway {
+        token,
+        urls: Arc::new(Urls::new(&configuration.server.url)),
+        jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
+        values: Values::new(store.clone(), runtime.clone(), settings.max_document),
+        store,
+        index,
+        metrics,
+        runtime,
+        shutdown: shutdown.clone(),
+        settings: Arc::new(settings),
+        configuration: Arc::new(configuration),
+    };
+    let (url, processes) = (gateway.urls.base().to_owned(), gateway.configuration.processes.len());
+    info!(%address, probes = %probe_address, %url, processes, "serving");
+    let served = app::serve(listener, gateway, platform.shutdown_limit).await.map_err(RunError::Serve);
+    shutdown.cancel();
+    if let Err(lost) = followed.await {
+        warn!(error = %lost, "the index ended");
+    }
+    info!("stopped");
+    served
+}
+
+/// Connects to NATS, which may come up after us. `None` when told to stop meanwhile.
+async fn connect(
+    platform: &Platform,
+    limit: Duration,
+    shutdown: &CancellationToken,
+) -> Result<Option<Nats>, NatsError> {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + limit;
+    loop {
+        let attempt = tokio::select! {
+            attempt = nats::connect(&platform.nats, "api-gateway") => attempt,
+            () = shutdown.cancelled() => return Ok(None),
+        };
+        match attempt {
+            Ok(nats) => return Ok(Some(nats)),
+            Err(error @ (NatsError::Setting(_) | NatsError::Credentials(_))) => return Err(error),
+            Err(error) if Instant::now() + PAUSE >= deadline => return Err(error),
+            Err(error) => warn!(error = %chain(&error), "waiting for NATS"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = shutdown.cancelled() => return Ok(None),
+        }
+    }
+}
+
+async fn check_bucket(objects: &ObjectStore) {
+    if let Err(error) = objects.check().await {
+        error!(error = %chain(&error), "the bucket does not answer as it should; results can't be read until it does");
+    }
+}

@@ -1,0 +1,166 @@
+//! The status document of a job (OGC 18-062r2, schema `statusInfo`).
+
+use jiff::Timestamp;
+use protocol::{JobId, JobRecord, job_record::Status};
+use serde::Serialize;
+
+use crate::{
+    index::Row,
+    links::{Link, Urls, rel},
+};
+
+/// What a client sees of a job. What is not known is left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatusInfo {
+    #[serde(rename = "jobID")]
+    job_id: JobId,
+    #[serde(rename = "processID")]
+    process_id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<u8>,
+    #[serde(serialize_with = "time")]
+    created: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_time")]
+    started: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_time")]
+    finished: Option<Timestamp>,
+    #[serde(serialize_with = "time")]
+    updated: Timestamp,
+    /// The inputs as a JSON text, secrets masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<String>,
+    links: Vec<Link>,
+}
+
+impl StatusInfo {
+    /// From the whole record.
+    pub fn of_record(record: &JobRecord, urls: &Urls) -> Self {
+        Self {
+            job_id: record.job_id,
+            process_id: record.process_id.as_str().to_owned(),
+            kind: "process",
+            status: record.status,
+            message: record.message.clone(),
+            progress: record.progress,
+            created: record.created,
+            started: record.started,
+            finished: record.finished,
+            updated: record.updated,
+            parameters: record.parameters.clone(),
+            links: links(&record.job_id, record.status, urls),
+        }
+    }
+
+    /// From what the index keeps: the same without the parameters, which only the record has.
+    pub fn of_row(job_id: JobId, row: &Row, urls: &Urls) -> Self {
+        Self {
+            job_id,
+            process_id: row.process_id().to_owned(),
+            kind: "process",
+            status: row.status(),
+            message: row.message().map(str::to_owned),
+            progress: row.progress(),
+            created: row.created(),
+            started: row.started(),
+            finished: row.finished(),
+            updated: row.updated(),
+            parameters: None,
+            links: links(&job_id, row.status(), urls),
+        }
+    }
+}
+
+fn links(job: &JobId, status: Status, urls: &Urls) -> Vec<Link> {
+    let mut links = vec![Link::json(urls.job(job), "self", "this job")];
+    match status {
+        Status::Accepted | Status::Running => {
+            links.push(Link::json(urls.job(job), rel::MONITOR, "status of this job"));
+        }
+        Status::Successful => {
+            let href = urls.results(job);
+            links.push(Link { href, rel: rel::RESULTS, media_type: None, title: "results of this job" });
+        }
+        // The link leads to the exception that says what happened.
+        Status::Failed => links.push(Link::json(urls.results(job), rel::RESULTS, "why this job failed")),
+        Status::Dismissed => {}
+    }
+    links
+}
+
+/// The index keeps microseconds, so that everybody is shown no more.
+fn time<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(*time);
+    serializer.collect_str(&shown)
+}
+
+fn optional_time<S: serde::Serializer>(value: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => time(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{configuration::PublicUrl, job_record::ArchiveState};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::index::Index;
+
+    fn record() -> JobRecord {
+        let created = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
+        let id = "0190163d-8694-739b-aea5-966c26f8ad90".parse().unwrap();
+        JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), created, ArchiveState::Pending)
+    }
+
+    fn urls() -> Urls {
+        Urls::new(&PublicUrl::parse("http://h").unwrap())
+    }
+
+    fn shown(record: &JobRecord) -> Value {
+        serde_json::to_value(StatusInfo::of_record(record, &urls())).unwrap()
+    }
+
+    #[test]
+    fn a_new_job_has_a_monitor_link_and_no_member_that_is_not_known() {
+        let href = "http://h/jobs/0190163d-8694-739b-aea5-966c26f8ad90";
+        let expected = json!({
+            "jobID": "0190163d-8694-739b-aea5-966c26f8ad90", "processID": "p", "type": "process", "status": "accepted",
+            "created": "2026-01-02T03:04:05.123456Z", "updated": "2026-01-02T03:04:05.123456Z",
+            "links": [
+                {"href": href, "rel": "self", "type": "application/json", "title": "this job"},
+                {"href": href, "rel": "monitor", "type": "application/json", "title": "status of this job"}
+            ]
+        });
+        assert_eq!(shown(&record()), expected);
+    }
+
+    #[test]
+    fn a_job_that_is_done_links_its_results_and_no_monitor() {
+        let mut record = record();
+        record.status = Status::Successful;
+        let text = shown(&record)["links"].to_string();
+        assert!(text.contains(rel::RESULTS) && !text.contains("monitor"), "{text}");
+    }
+
+    #[test]
+    fn the_index_shows_the_same_but_for_the_parameters() {
+        let mut record = record();
+        record.status = Status::Failed;
+        record.progress = Some(40);
+        record.message = Some("exit code 3".into());
+        record.started = Some(record.created);
+        record.finished = Some(record.created);
+        let index = Index::new(1 << 20);
+        index.apply_record(&record, 7);
+        let rows = index.list(&Default::default(), 0, 1);
+        let row = serde_json::to_value(StatusInfo::of_row(rows[0].0, &rows[0].1, &urls())).unwrap();
+        assert_eq!(row, shown(&record));
+    }
+}

@@ -1,0 +1,93 @@
+//! A gateway for unit tests, whose NATS server is not there.
+
+use std::sync::Arc;
+
+use platform::{job_store::JobStore, nats::Nats};
+use prometheus_client::registry::Registry;
+use protocol::configuration::Configuration;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, results::Values,
+    settings::GatewaySettings,
+};
+
+pub(crate) const TOKEN: &str = "a-token-of-the-tests";
+
+const CONFIGURATION: &str = "
+server:
+  url: http://api.example.org/ogc/
+  languages: [en-US, de]
+  limits: {default_items: 2, max_items: 3}
+  manager: {name: KubernetesManager}
+metadata:
+  identification: {title: {en: Tests, de: Prüfungen}}
+resources:
+  hello-world-k8s:
+    type: process
+    processor: {name: HelloWorldK8sProcessor}
+  open: &generic
+    type: process
+    processor: &processor
+      name: GenericImageProcessor
+      default_image: busybox:1
+      check_auth: false
+      metadata: &metadata
+        version: 1.0.0
+        title: Open
+        description: d
+        keywords: [k]
+        links: []
+        inputs:
+          token: {title: Token, schema: {type: string}, minOccurs: 0}
+          text: {title: Text, schema: {type: string}, minOccurs: 0}
+        outputs:
+          out: {title: Out, schema: {type: string, contentMediaType: text/plain}}
+        example: {inputs: {text: x}}
+        jobControlOptions: [sync-execute, async-execute, dismiss]
+  protected:
+    type: process
+    processor:
+      <<: *processor
+      check_auth: true
+      metadata:
+        <<: *metadata
+        inputs:
+          token: {title: Token, schema: {type: string}, minOccurs: 1}
+          text: {title: Text, schema: {type: string}, minOccurs: 1}
+";
+
+pub(crate) fn configuration() -> Configuration {
+    Configuration::read(CONFIGURATION, "test", &|_| None).unwrap().0
+}
+
+pub(crate) async fn gateway() -> Gateway {
+    with(configuration(), Some(TOKEN)).await
+}
+
+pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> Gateway {
+    let client =
+        async_nats::ConnectOptions::new().retry_on_initial_connect().connect("nats://127.0.0.1:1").await.unwrap();
+    let jetstream = async_nats::jetstream::new(client.clone());
+    let stream = jetstream.get_stream_no_info("JOBS").await.unwrap();
+    let ack_wait = std::time::Duration::from_secs(15);
+    let store = JobStore::new(Nats { client, jetstream, stream, ack_wait, replicas: 1 }, None);
+    let settings = GatewaySettings { max_body: 2048, ..GatewaySettings::default() };
+    let index = Index::new(settings.record_cache);
+    let metrics = Metrics::new(&mut Registry::default(), index.clone());
+    let runtime = Handle::current();
+    Gateway {
+        token: token.and_then(Token::new),
+        urls: Arc::new(Urls::new(&configuration.server.url)),
+        jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
+        values: Values::new(store.clone(), runtime.clone(), settings.max_document),
+        store,
+        index,
+        metrics,
+        runtime,
+        shutdown: CancellationToken::new(),
+        settings: Arc::new(settings),
+        configuration: Arc::new(configuration),
+    }
+}

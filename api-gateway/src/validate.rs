@@ -1,0 +1,219 @@
+//! From the bytes of a request to an execution that fits its process: every mistake is told at once.
+//!
+//! Messages name members and ids, never values: a value may be secret.
+
+use protocol::{ProcessDefinition, job_record::ResponseForm};
+use serde_json::{Map, Value};
+
+use crate::{auth, error::GatewayError};
+
+/// An execution that fits its process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// The inputs, without the token of a protected process.
+    pub inputs: Map<String, Value>,
+    /// Form of the answer.
+    pub response: ResponseForm,
+}
+
+/// The members of an execution request whose inputs are an object; not yet held against a process.
+pub struct Request {
+    inputs: Map<String, Value>,
+    outputs: Option<Value>,
+    response: Option<Value>,
+}
+
+impl Request {
+    /// Reads a body (OGC 18-062r2, schema `execute`). Members that this service does not know are ignored.
+    ///
+    /// # Errors
+    /// When it is no JSON object, or `inputs` is no object.
+    pub fn parse(body: &[u8]) -> Result<Self, GatewayError> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            // The error's own text could repeat what was sent.
+            GatewayError::invalid(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
+        })?;
+        let Value::Object(mut members) = value else {
+            return Err(GatewayError::invalid("the body is not a JSON object"));
+        };
+        let inputs = match members.shift_remove("inputs") {
+            None => Map::new(),
+            Some(Value::Object(inputs)) => inputs,
+            Some(_) => return Err(GatewayError::invalid("inputs: expected an object of input id to value")),
+        };
+        Ok(Self { inputs, outputs: members.shift_remove("outputs"), response: members.shift_remove("response") })
+    }
+
+    /// Takes the token out, so that nothing after this sees it.
+    pub fn take_token(&mut self) -> Option<Value> {
+        auth::take_token(&mut self.inputs)
+    }
+
+    /// Holds the request against the process.
+    ///
+    /// # Errors
+    /// All that does not fit.
+    pub fn against(self, process: &ProcessDefinition) -> Result<Execution, GatewayError> {
+        let Self { inputs, outputs, response } = self;
+        let mut mistakes = Vec::new();
+        check_inputs(&inputs, process, &mut mistakes);
+        check_outputs(outputs.as_ref(), process, &mut mistakes);
+        let response = match response.as_ref().map(Value::as_str) {
+            None | Some(Some("raw")) => ResponseForm::Raw,
+            Some(Some("document")) => ResponseForm::Document,
+            Some(_) => {
+                mistakes.push("response: expected raw or document".to_owned());
+                ResponseForm::Raw
+            }
+        };
+        if mistakes.is_empty() {
+            Ok(Execution { inputs, response })
+        } else {
+            Err(GatewayError::InvalidParameters(mistakes))
+        }
+    }
+}
+
+/// Which inputs there must and may be. Their values are held against their schemas here, too, once that is built.
+fn check_inputs(inputs: &Map<String, Value>, process: &ProcessDefinition, mistakes: &mut Vec<String>) {
+    for (id, description) in &process.description.inputs {
+        // The token of a protected process is taken out before, and needed by its door, not by its schema.
+        let is_token = process.check_auth && id == auth::TOKEN_INPUT;
+        if description.is_required() && !is_token && !inputs.contains_key(id) {
+            mistakes.push(format!("inputs.{id}: this input is required"));
+        }
+    }
+    for id in inputs.keys().filter(|id| !process.description.inputs.contains_key(*id)) {
+        mistakes.push(format!("inputs.{}: the process has no such input", shortened(id)));
+    }
+}
+
+fn check_outputs(outputs: Option<&Value>, process: &ProcessDefinition, mistakes: &mut Vec<String>) {
+    let outputs = match outputs {
+        None => return,
+        Some(Value::Object(outputs)) => outputs,
+        Some(_) => return mistakes.push("outputs: expected an object of output id to its form".to_owned()),
+    };
+    for (id, form) in outputs {
+        let id = shortened(id);
+        if !process.description.outputs.contains_key(id) {
+            mistakes.push(format!("outputs.{id}: the process has no such output"));
+        }
+        let Value::Object(form) = form else {
+            mistakes.push(format!("outputs.{id}: expected an object"));
+            continue;
+        };
+        match form.get("transmissionMode").map(Value::as_str) {
+            None | Some(Some("value")) => {}
+            Some(_) => mistakes.push(format!("outputs.{id}.transmissionMode: only value is offered")),
+        }
+        if form.get("format").is_some_and(|format| !format.is_object()) {
+            mistakes.push(format!("outputs.{id}.format: expected an object"));
+        }
+    }
+}
+
+/// Ids that were sent are repeated in answers, but not at any length.
+fn shortened(id: &str) -> &str {
+    id.char_indices().nth(64).map_or(id, |(end, _)| &id[..end])
+}
+
+/// Whether a body of this content type is JSON; one without a content type is taken as JSON.
+pub fn is_json(content_type: Option<&str>) -> bool {
+    let Some(content_type) = content_type else { return true };
+    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    match essence.split_once('/') {
+        Some(("application", "json")) => true,
+        Some((_, subtype)) => subtype.ends_with("+json"),
+        None => essence.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing;
+
+    fn checked(process: &str, body: Value) -> Result<Execution, String> {
+        let configuration = testing::configuration();
+        let process = configuration.processes.get(process).unwrap();
+        let mut request = Request::parse(body.to_string().as_bytes()).map_err(|error| error.to_string())?;
+        if process.check_auth {
+            request.take_token();
+        }
+        request.against(process).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_request_without_inputs_has_none() {
+        let execution = checked("open", json!({})).unwrap();
+        assert_eq!(execution, Execution { inputs: Map::new(), response: ResponseForm::Raw });
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once_and_no_value_is() {
+        let body = json!({
+            "inputs": {"foo": "SENSITIVE"}, "response": "SENSITIVE",
+            "outputs": {"nope": {"transmissionMode": "reference", "format": 1}}
+        });
+        let text = checked("hello-world-k8s", body).unwrap_err();
+        for part in [
+            "inputs.name: this input is required",
+            "inputs.foo: the process has no such input",
+            "response: expected raw or document",
+            "outputs.nope: the process has no such output",
+            "outputs.nope.transmissionMode",
+            "outputs.nope.format",
+        ] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        assert!(!text.contains("SENSITIVE"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for (body, part) in [
+            ("nonsense", "not JSON: line 1"),
+            ("", "not JSON"),
+            ("[]", "not a JSON object"),
+            (r#"{"inputs": []}"#, "inputs: expected an object"),
+            (r#"{"inputs": null}"#, "inputs: expected an object"),
+        ] {
+            let text = Request::parse(body.as_bytes()).err().unwrap().to_string();
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(checked("open", json!({"outputs": []})).unwrap_err().contains("outputs: expected an object"));
+    }
+
+    #[test]
+    fn the_token_of_a_protected_process_is_no_input_and_that_of_an_open_one_is() {
+        let protected = checked("protected", json!({"inputs": {"token": "t", "text": "x"}})).unwrap();
+        assert_eq!(Value::Object(protected.inputs), json!({"text": "x"}));
+        assert!(checked("protected", json!({"inputs": {"text": "x"}})).is_ok(), "never required by its schema");
+        let open = checked("open", json!({"inputs": {"token": "t"}})).unwrap();
+        assert_eq!(Value::Object(open.inputs), json!({"token": "t"}));
+    }
+
+    #[test]
+    fn the_response_form_is_taken() {
+        assert_eq!(checked("open", json!({"response": "document"})).unwrap().response, ResponseForm::Document);
+    }
+
+    #[test]
+    fn json_is_told_by_its_media_type() {
+        for json in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON; charset=utf-8"),
+            Some("application/geo+json"),
+            Some(""),
+        ] {
+            assert!(is_json(json), "{json:?}");
+        }
+        for other in ["text/plain", "application/x-www-form-urlencoded", "application/jsonl", "json"] {
+            assert!(!is_json(Some(other)), "{other}");
+        }
+    }
+}
