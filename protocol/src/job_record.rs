@@ -376,12 +376,7 @@ impl JobRecord {
     /// The next record: this one, written anew at `now` (never before this one's time).
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Self {
-        Self {
-            schema: SCHEMA,
-            updated: now.max(self.updated),
-            write_id: WriteId::generate(),
-            ..self.clone()
-        }
+        Self { schema: SCHEMA, updated: now.max(self.updated), write_id: WriteId::generate(), ..self.clone() }
     }
 }
 

@@ -206,7 +206,10 @@ mod tests {
                 assert_eq!(parse(log.as_bytes(), chunk).1, None, "{bad}");
             }
         }
-        assert_eq!(parse(b"PYGEOAPI_K8S_MANAGER_RESULT_MIMETYPE:text/csv; charset=utf-8", 5).1.as_deref(), Some("text/csv; charset=utf-8"));
+        assert_eq!(
+            parse(b"PYGEOAPI_K8S_MANAGER_RESULT_MIMETYPE:text/csv; charset=utf-8", 5).1.as_deref(),
+            Some("text/csv; charset=utf-8")
+        );
     }
 
     #[test]
