@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use platform::{
     consume::{Delivery, Verdict},
+    failpoint,
     job_store::{Advanced, JobStore, JobStoreError, Step, Stored},
     object_store::{ObjectStore, StoreError},
     publish::{self, StreamError},
@@ -142,6 +143,7 @@ impl Finalizer {
         }
         let Some((event, sealed)) = seal::sealed(record, &taken.findings, Timestamp::now()) else { return Ok(()) };
         let manifest = self.write_epoch_manifest(&epoch, &sealed, &taken).await?;
+        failpoint::reach("finalizer.before-seal");
         let advanced = self
             .jobs
             .advance(&record.job_id, |found| {

@@ -25,8 +25,8 @@ use tracing::{error, info};
 use crate::{
     finalize::Finalizer,
     metrics::Metrics,
-    pods::{Pods, kubernetes::KubernetesPods},
-    settings::{ExecutorChoice, FinalizerSettings},
+    pods::{Pods, kubernetes::KubernetesPods, local::LocalPods},
+    settings::FinalizerSettings,
     sweep::Sweep,
 };
 
@@ -74,7 +74,7 @@ async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Resul
     }
     let pods = pods(&settings).await?;
     health.set("executor", true);
-    info!(%probe, executor = ?settings.executor, "started");
+    info!(%probe, local = settings.local_dir.is_some(), "started");
     let finalizer = Finalizer { jobs: JobStore::new(nats.clone(), store), pods, settings: Arc::new(settings), metrics };
     let work = work(finalizer, nats, stop.clone());
     if shutdown::within(&stop, platform.shutdown_limit, work).await.is_some() {
@@ -91,12 +91,9 @@ async fn work(finalizer: Finalizer, nats: nats::Nats, stop: CancellationToken) {
 }
 
 async fn pods(settings: &FinalizerSettings) -> anyhow::Result<Pods> {
-    match settings.executor {
-        ExecutorChoice::Kubernetes => {
-            let namespace = process_environment(environment::NAMESPACE);
-            let pods = KubernetesPods::connect(namespace).await?;
-            Ok(Pods::default().with(ExecutorKind::Kubernetes, Arc::new(pods)))
-        }
-        ExecutorChoice::Local => anyhow::bail!("the local executor is not built in"),
+    if let Some(dir) = &settings.local_dir {
+        return Ok(Pods::default().with(ExecutorKind::Local, Arc::new(LocalPods::new(dir))));
     }
+    let kubernetes = KubernetesPods::connect(process_environment(environment::NAMESPACE)).await?;
+    Ok(Pods::default().with(ExecutorKind::Kubernetes, Arc::new(kubernetes)))
 }

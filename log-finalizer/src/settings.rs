@@ -9,10 +9,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinalizerSettings {
-    /// `kubernetes` or `local`.
-    pub executor: ExecutorChoice,
-    /// Folder of the local executor, seen by all replicas on the machine.
-    pub local_dir: PathBuf,
+    /// Folder of the local executor. When it is set, its jobs are read, and no cluster is asked for.
+    pub local_dir: Option<PathBuf>,
     /// Jobs that one replica stores at once. Each takes up to four parts of an upload (`store.part_size`) of memory.
     pub max_here: usize,
     /// Jobs in hand over all replicas.
@@ -34,21 +32,10 @@ pub struct FinalizerSettings {
     pub sweep_after: Duration,
 }
 
-/// The executor whose workloads are read. The local one only when asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExecutorChoice {
-    /// Kubernetes Jobs.
-    Kubernetes,
-    /// Child processes of this machine, for trying Quayside out.
-    Local,
-}
-
 impl Default for FinalizerSettings {
     fn default() -> Self {
         Self {
-            executor: ExecutorChoice::Kubernetes,
-            local_dir: PathBuf::from("/var/lib/quayside/local"),
+            local_dir: None,
             max_here: 8,
             max_in_hand: 1000,
             seal_deadline: Duration::from_secs(24 * 3600),

@@ -18,6 +18,8 @@ use super::{Cause, ObjectStore, StoreError, Stored, hex, object_key};
 const PARTS_LIMIT: u16 = 10_000;
 /// A part is sent again after a passing failure: what it holds may not be readable a second time.
 const PART_ATTEMPTS: u32 = 4;
+/// Up to here an object is taken for a small one, and its buffer grows as needed.
+const SMALL: usize = 256 * 1024;
 const PAUSE_BETWEEN_ATTEMPTS: Duration = Duration::from_millis(300);
 
 /// Writes one object. Dropped without [`finish`](Self::finish), it leaves nothing visible.
@@ -57,6 +59,10 @@ impl ObjectWriter {
         self.hash.update(bytes);
         self.size += u64::try_from(bytes.len()).unwrap_or_default();
         while !bytes.is_empty() {
+            // A buffer that grows by doubling would hold up to twice a part, and three times while it is moved.
+            if self.buffer.capacity() < self.store.part_size && (self.upload.is_some() || self.buffer.len() > SMALL) {
+                self.buffer.reserve(self.store.part_size - self.buffer.len());
+            }
             let room = self.store.part_size - self.buffer.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.buffer.extend_from_slice(now);
