@@ -150,11 +150,12 @@ impl Cluster {
             NodeKind::Simulated => Tool::Kwok,
             NodeKind::Real => Tool::Kubelet,
         }));
-        let tools = tools::require(&wanted, progress).await?;
+        // First, since it says at once when this machine can't have a real node.
         let packages = match options.nodes.contains(&NodeKind::Real) {
             true => Some(Packages::require(progress).await?),
             false => None,
         };
+        let tools = tools::require(&wanted, progress).await?;
         let mut cluster = Self::empty(options)?;
         cluster.start_all(options, &tools, packages.as_ref(), progress).await?;
         cluster.state.ready = true;
@@ -213,6 +214,12 @@ impl Cluster {
     /// Name, process id, and whether it runs, of each of its programs.
     pub fn members(&self) -> impl Iterator<Item = (&str, i32, bool)> {
         self.state.members.iter().map(|member| (member.name.as_str(), member.process.pid, member.process.is_running()))
+    }
+
+    /// The address at which pods on the real node reach servers on this machine, which must listen on it: a pod's
+    /// 127.0.0.1 is its own.
+    pub fn host_address(&self) -> Option<String> {
+        self.state.real_node.as_ref().map(Places::host_address)
     }
 
     /// Makes an image known to the real node: an archive as [`Image::write`] or `docker save` make it.
@@ -347,9 +354,20 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 
 /// A client for the cluster that the test runner started: see [`KUBECONFIG_VARIABLE`].
 pub async fn client_of_run() -> Result<Client> {
-    let kubeconfig = std::env::var_os(KUBECONFIG_VARIABLE)
-        .ok_or_else(|| anyhow!("{KUBECONFIG_VARIABLE} is not set: run this story with `cargo xtask test`"))?;
-    client(Path::new(&kubeconfig)).await
+    client(&kubeconfig_of_run()?).await
+}
+
+/// The cluster that the test runner started, for what its API server can't do: import an image, read the audit log.
+pub fn of_run() -> Result<Cluster> {
+    let kubeconfig = kubeconfig_of_run()?;
+    let dir = kubeconfig.parent().context("a kubeconfig lies in a folder")?;
+    Cluster::attach(dir)?.with_context(|| format!("no cluster runs in {}", dir.display()))
+}
+
+fn kubeconfig_of_run() -> Result<PathBuf> {
+    std::env::var_os(KUBECONFIG_VARIABLE)
+        .map(PathBuf::from)
+        .ok_or_else(|| anyhow!("{KUBECONFIG_VARIABLE} is not set: run this story with `cargo xtask test`"))
 }
 
 /// Succeeds once pods can be bound to the node.

@@ -55,7 +55,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         Action::Status => {
             match Cluster::attach(&dir)? {
                 Some(cluster) => describe(&cluster).await,
-                None => println!("no cluster runs in {}", dir.display()),
+                None => {
+                    println!("no cluster runs in {} (`down` clears away what one that crashed left)", dir.display())
+                }
             }
             Ok(())
         }

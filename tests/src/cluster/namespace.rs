@@ -61,6 +61,9 @@ impl Namespace {
     }
 
     /// Serves this text as the log of every pod in the namespace, from now on. For the simulated node only.
+    ///
+    /// A request that follows such a log gets the text, but never comes to an end, as it does on the real node when the
+    /// container has ended: kwok takes every container for a running one there.
     pub async fn serve_log(&self, client: &Client, text: &str) -> Result<()> {
         let file = log_file(&self.name);
         let first = !file.exists();

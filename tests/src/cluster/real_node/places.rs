@@ -50,7 +50,12 @@ impl Places {
         })
     }
 
-    /// Makes folders and cgroups.
+    /// The host's address on the bridge: what a pod calls to reach a server on this machine.
+    pub(in crate::cluster) fn host_address(&self) -> String {
+        self.subnet.replace(".0/24", ".1")
+    }
+
+    /// Makes folders, bridge and cgroups.
     pub(super) fn make(&self) -> Result<()> {
         for folder in [&self.data, &self.short, &self.kubelet()] {
             fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
@@ -60,6 +65,11 @@ impl Places {
             self.kubelet().as_os_str().len() < room,
             "the folder for temporary files has too long a name: set TMPDIR"
         );
+        // The network plugin would make it with the first pod; servers must be able to listen on its address before.
+        let address = format!("{}/24", self.host_address());
+        ip(&["link", "add", &self.bridge, "type", "bridge"])?;
+        ip(&["address", "add", &address, "dev", &self.bridge])?;
+        ip(&["link", "set", &self.bridge, "up"])?;
         for hierarchy in limiting(hierarchies()?) {
             fs::create_dir_all(hierarchy.join(&self.cgroup))?;
         }
@@ -176,13 +186,7 @@ impl Places {
         if !Path::new("/sys/class/net").join(&self.bridge).exists() {
             return Ok(());
         }
-        let status = std::process::Command::new("ip")
-            .args(["link", "delete", &self.bridge])
-            .stdin(Stdio::null())
-            .status()
-            .context("the program ip can't be run")?;
-        ensure!(status.success(), "the bridge {} can't be removed", self.bridge);
-        Ok(())
+        ip(&["link", "delete", &self.bridge])
     }
 
     fn remove_log_links(&self) -> Result<()> {
@@ -195,6 +199,17 @@ impl Places {
         }
         Ok(())
     }
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    let output = std::process::Command::new("ip")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .context("the program ip can't be run")?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ip {} failed: {message}", arguments.join(" "));
+    Ok(())
 }
 
 /// What is gone already is removed.
