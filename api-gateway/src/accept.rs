@@ -21,11 +21,7 @@ use protocol::{
 use serde_json::{Map, Value};
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::{
-    app::Gateway,
-    error::{GatewayError, NotConnected},
-    validate::Execution,
-};
+use crate::{app::Gateway, error::GatewayError, jobs::LookupError, validate::Execution};
 
 /// The longest text of masked parameters in a public record, in bytes; above, it is left out.
 const PARAMETERS_LIMIT: usize = 32 * 1024;
@@ -87,7 +83,7 @@ async fn store(
     let nats = gateway.store.nats();
     // The library would keep the message and send it after the next connect, long after the client was refused.
     if nats.client.connection_state() != State::Connected {
-        return Err(GatewayError::Unavailable(Box::new(NotConnected)));
+        return Err(GatewayError::Unavailable(Box::new(LookupError::NotConnected)));
     }
     let began = Instant::now();
     let inputs = place(&gateway.store, &gateway.settings, &record.job_id, inputs).await?;

@@ -89,7 +89,8 @@ mod tests {
     fn the_table_of_tokens() {
         let token = Token::new("right");
         let (right, wrong, number) = (Value::from("right"), Value::from("wrong"), Value::from(1));
-        let cases: [(&[Option<&str>], Option<&Value>, Result<(), Refusal>); 10] = [
+        type Case<'a> = (&'a [Option<&'a str>], Option<&'a Value>, Result<(), Refusal>);
+        let cases: [Case<'_>; 10] = [
             (&[], None, Err(Refusal::Missing)),
             (&[Some("right")], None, Ok(())),
             (&[], Some(&right), Ok(())),

@@ -1,6 +1,6 @@
 //! Every answer that is no success: the exceptions of OGC API - Processes, and the one table of their HTTP statuses.
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, body::BoxBody, http::StatusCode, http::header};
 use platform::telemetry::chain;
@@ -260,20 +260,8 @@ impl From<Refusal> for GatewayError {
 impl From<LookupError> for GatewayError {
     fn from(error: LookupError) -> Self {
         match error {
-            LookupError::Store(_) => Self::Unavailable(Box::new(error)),
+            LookupError::Store(_) | LookupError::NotConnected | LookupError::Slow => Self::Unavailable(Box::new(error)),
             LookupError::Lost => Self::Internal(Box::new(error)),
         }
     }
 }
-
-/// The connection is down, which is known without asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotConnected;
-
-impl fmt::Display for NotConnected {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("there is no connection to NATS")
-    }
-}
-
-impl Error for NotConnected {}

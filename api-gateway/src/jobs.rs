@@ -6,8 +6,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use async_nats::connection::State;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -35,10 +37,19 @@ pub enum LookupError {
     /// Stream or bucket failed.
     #[error("the job can't be read")]
     Store(#[source] Arc<JobStoreError>),
+    /// There is no connection to NATS, which is known without asking.
+    #[error("there is no connection to NATS")]
+    NotConnected,
+    /// The answer did not come in time.
+    #[error("the job was not read within {} s", LIMIT.as_secs())]
+    Slow,
     /// A defect of ours.
     #[error("the task that reads the job was lost")]
     Lost,
 }
+
+/// How long a read may take, the tries of the layers below included.
+const LIMIT: Duration = Duration::from_secs(10);
 
 type Answer = Result<Option<Arc<JobRecord>>, LookupError>;
 
@@ -95,8 +106,12 @@ impl Jobs {
     }
 
     async fn read(&self, job: &JobId) -> Answer {
+        if self.store.nats().client.connection_state() != State::Connected {
+            return Err(LookupError::NotConnected);
+        }
         self.metrics.leader_read();
-        let stored = self.store.job(job).await.map_err(|error| LookupError::Store(Arc::new(error)))?;
+        let read = tokio::time::timeout(LIMIT, self.store.job(job)).await.map_err(|_| LookupError::Slow)?;
+        let stored = read.map_err(|error| LookupError::Store(Arc::new(error)))?;
         Ok(stored.map(|stored| {
             let record = Arc::new(stored.record);
             self.index.keep(&record);

@@ -10,6 +10,8 @@ mod landing;
 mod openapi;
 mod process;
 mod processes;
+#[cfg(test)]
+mod tests;
 
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, web, web::ServiceConfig};
 

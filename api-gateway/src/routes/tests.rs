@@ -1,0 +1,299 @@
+//! The resources over HTTP, as far as they need no NATS server; and what they answer while there is none.
+
+use actix_web::{
+    App,
+    http::{Method, StatusCode, header::HeaderMap},
+    middleware::{NormalizePath, from_fn},
+    test,
+    web::Data,
+};
+use jiff::Timestamp;
+use protocol::{
+    JobId, JobRecord,
+    configuration::Configuration,
+    job_record::{ArchiveState, Outcome, Reason, ResponseForm, Status},
+};
+use serde_json::{Value, json};
+
+use crate::{app::Gateway, requests, testing, testing::TOKEN};
+
+const EXCEPTIONS: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn is_exception(&self, status: u16, kind: &str) -> bool {
+        let body = self.json();
+        let members = ["type", "title", "status", "detail", "instance"];
+        self.status.as_u16() == status
+            && body["type"] == format!("{EXCEPTIONS}{kind}")
+            && body["status"] == status
+            && members.iter().all(|member| !body[*member].is_null())
+            && self.header("content-type") == "application/json"
+    }
+}
+
+async fn call(gateway: &Gateway, request: test::TestRequest) -> Answer {
+    let base = gateway.configuration.server.base_path.clone();
+    let app = App::new()
+        .app_data(Data::new(gateway.clone()))
+        .wrap(NormalizePath::trim())
+        .wrap(from_fn(requests::observe))
+        .configure(|app| super::configure(app, &base));
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, request.to_request()).await;
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: test::read_body(response).await.to_vec() }
+}
+
+async fn get(gateway: &Gateway, path: &str) -> Answer {
+    call(gateway, test::TestRequest::get().uri(path)).await
+}
+
+fn execution(process: &str, body: impl Into<String>) -> test::TestRequest {
+    test::TestRequest::post()
+        .uri(&format!("/processes/{process}/execution"))
+        .insert_header(("content-type", "application/json"))
+        .set_payload(body.into())
+}
+
+fn job(gateway: &Gateway, status: Status, change: impl FnOnce(&mut JobRecord)) -> JobId {
+    let id = JobId::generate(1_700_000_000_000);
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    let mut record = JobRecord::accepted(id, "open".parse().unwrap(), "1".into(), now, ArchiveState::Off);
+    record.status = status;
+    change(&mut record);
+    gateway.index.apply_record(&record, gateway.index.sequence() + 1);
+    id
+}
+
+#[actix_web::test]
+async fn every_link_is_absolute_and_below_the_public_url() {
+    let gateway = testing::gateway().await;
+    for path in ["/", "/processes", "/processes/open", "/jobs"] {
+        let answer = get(&gateway, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("content-type"), "application/json", "{path}");
+        for link in answer.json()["links"].as_array().unwrap() {
+            assert!(link["href"].as_str().unwrap().starts_with("http://api.example.org/ogc/"), "{link}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn head_has_the_head_of_get() {
+    let gateway = testing::gateway().await;
+    let answer = call(&gateway, test::TestRequest::default().method(Method::HEAD).uri("/processes/open")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
+}
+
+#[actix_web::test]
+async fn wrong_paths_and_methods_are_exceptions() {
+    let gateway = testing::gateway().await;
+    assert!(get(&gateway, "/nothing").await.is_exception(404, "not-found"));
+    assert!(get(&gateway, "/processes/none").await.is_exception(404, "no-such-process"));
+    assert!(get(&gateway, "/jobs/none").await.is_exception(404, "no-such-job"));
+    let put = call(&gateway, test::TestRequest::put().uri("/jobs")).await;
+    assert!(put.is_exception(405, "method-not-allowed"));
+    assert_eq!(put.header("allow"), "GET, HEAD");
+    assert!(get(&gateway, "/processes/open/execution").await.is_exception(405, "method-not-allowed"));
+    assert!(get(&gateway, "/?f=html").await.is_exception(406, "not-acceptable"));
+    assert_eq!(get(&gateway, "/processes/?f=json").await.status, 200);
+}
+
+#[actix_web::test]
+async fn everything_is_below_the_script_name() {
+    let mut configuration: Configuration = testing::configuration();
+    configuration.server.base_path = "/ogc/api".into();
+    let gateway = testing::with(configuration, None).await;
+    for path in ["/ogc/api", "/ogc/api/", "/ogc/api/processes/open"] {
+        assert_eq!(get(&gateway, path).await.status, 200, "{path}");
+    }
+    assert!(get(&gateway, "/processes").await.is_exception(404, "not-found"));
+}
+
+#[actix_web::test]
+async fn problem_json_is_given_to_those_who_ask_for_it() {
+    let gateway = testing::gateway().await;
+    for (accept, expected) in [
+        ("application/problem+json", "application/problem+json"),
+        ("text/html, application/problem+json;q=0.9, application/json;q=0.1", "application/problem+json"),
+        ("application/json, application/problem+json", "application/json"),
+        ("text/html", "application/json"),
+        ("*/*", "application/json"),
+    ] {
+        let request = test::TestRequest::get().uri("/nothing").insert_header(("accept", accept));
+        assert_eq!(call(&gateway, request).await.header("content-type"), expected, "{accept}");
+    }
+}
+
+#[actix_web::test]
+async fn the_definition_has_its_own_media_type() {
+    let answer = get(&testing::gateway().await, "/openapi").await;
+    assert_eq!(answer.header("content-type"), "application/vnd.oai.openapi+json;version=3.0");
+    assert_eq!(answer.json()["openapi"], "3.0.3");
+}
+
+#[actix_web::test]
+async fn texts_come_in_the_language_that_is_asked_for() {
+    let gateway = testing::gateway().await;
+    let german = get(&gateway, "/?lang=de").await;
+    assert_eq!((german.json()["title"].as_str().unwrap(), german.header("content-language")), ("Prüfungen", "de"));
+    assert_eq!(get(&gateway, "/").await.json()["title"], "Tests");
+}
+
+#[actix_web::test]
+async fn a_description_has_inputs_outputs_and_modes() {
+    let description = get(&testing::gateway().await, "/processes/open").await.json();
+    assert_eq!(description["jobControlOptions"], json!(["sync-execute", "async-execute", "dismiss"]));
+    assert_eq!(description["inputs"]["text"]["schema"], json!({"type": "string"}));
+    assert_eq!(description["outputs"]["out"]["title"], "Out");
+    assert_eq!(description["example"], json!({"inputs": {"text": "x"}}));
+}
+
+#[actix_web::test]
+async fn the_list_of_processes_is_paged() {
+    let gateway = testing::gateway().await;
+    let first = get(&gateway, "/processes?limit=1").await.json();
+    assert_eq!(first["processes"].as_array().unwrap().len(), 1);
+    let links = first["links"].to_string();
+    assert!(links.contains("processes?limit=1&offset=1") && !links.contains("\"prev\""), "{links}");
+    let last = get(&gateway, "/processes?offset=2").await.json();
+    assert_eq!(last["processes"][0]["id"], "protected");
+    assert!(last["links"].to_string().contains("\"prev\"") && !last["links"].to_string().contains("\"next\""));
+    assert!(get(&gateway, "/processes?limit=0").await.is_exception(400, "invalid-parameter-value"));
+}
+
+#[actix_web::test]
+async fn an_execution_that_does_not_fit_is_refused() {
+    let gateway = testing::gateway().await;
+    let refused = async |request, status, kind| {
+        let answer = call(&gateway, request).await;
+        assert!(answer.is_exception(status, kind), "{} {}", answer.status, answer.json());
+    };
+    refused(execution("open", "nonsense"), 400, "invalid-parameter-value").await;
+    refused(execution("open", r#"{"inputs": []}"#), 400, "invalid-parameter-value").await;
+    refused(execution("hello-world-k8s", "{}"), 400, "invalid-parameter-value").await;
+    refused(execution("open", " ".repeat(2049)), 413, "content-too-large").await;
+    refused(execution("none", "{}"), 404, "no-such-process").await;
+    let text = || execution("open", "{}").insert_header(("content-type", "text/plain"));
+    refused(text(), 415, "unsupported-media-type").await;
+}
+
+#[actix_web::test]
+async fn a_protected_process_wants_the_token_and_repeats_none() {
+    let gateway = testing::gateway().await;
+    let bearer =
+        |value: &str| execution("protected", r#"{"inputs": {"text": "x"}}"#).insert_header(("authorization", value));
+    let missing = call(&gateway, execution("protected", r#"{"inputs": {"text": "x"}}"#)).await;
+    assert!(missing.is_exception(401, "unauthorized"));
+    assert_eq!(missing.header("www-authenticate"), "Bearer");
+    for wrong in [
+        bearer("Bearer WRONG"),
+        execution("protected", r#"{"inputs": {"text": "x", "token": "WRONG"}}"#),
+        execution("protected", format!(r#"{{"inputs": {{"token": "{TOKEN}"}}}}"#))
+            .insert_header(("authorization", "Bearer WRONG")),
+    ] {
+        let answer = call(&gateway, wrong).await;
+        assert!(answer.is_exception(403, "forbidden"));
+        assert!(!answer.json().to_string().contains("WRONG"));
+    }
+    // The right token opens the door: what is wrong now is that there is no NATS.
+    let token = format!("Bearer {TOKEN}");
+    assert_eq!(call(&gateway, bearer(&token)).await.status, 503);
+    let input = execution("protected", format!(r#"{{"inputs": {{"text": "x", "token": "{TOKEN}"}}}}"#));
+    assert_eq!(call(&gateway, input).await.status, 503);
+    let mistaken = execution("protected", format!(r#"{{"inputs": {{"token": "{TOKEN}"}}}}"#));
+    let answer = call(&gateway, mistaken).await;
+    assert!(answer.is_exception(400, "invalid-parameter-value") && !answer.json().to_string().contains(TOKEN));
+}
+
+#[actix_web::test]
+async fn without_a_configured_token_a_protected_process_is_closed() {
+    let gateway = testing::with(testing::configuration(), None).await;
+    for request in [
+        execution("protected", r#"{"inputs": {"text": "x"}}"#),
+        execution("protected", r#"{"inputs": {"text": "x", "token": ""}}"#),
+        execution("protected", r#"{"inputs": {"text": "x"}}"#).insert_header(("authorization", "Bearer ")),
+    ] {
+        assert!(call(&gateway, request).await.is_exception(403, "forbidden"));
+    }
+}
+
+#[actix_web::test]
+async fn without_nats_nothing_is_taken_and_the_client_may_try_again() {
+    let gateway = testing::gateway().await;
+    let answer = call(&gateway, execution("open", "{}")).await;
+    assert!(answer.is_exception(503, "service-unavailable"));
+    assert!(!answer.header("retry-after").is_empty());
+    assert!(!answer.json().to_string().contains("NATS"), "a 5xx tells nothing of the inside");
+    let job = get(&gateway, &format!("/jobs/{}", JobId::generate(1))).await;
+    assert!(job.is_exception(503, "service-unavailable"));
+}
+
+#[actix_web::test]
+async fn a_finished_job_is_answered_from_memory() {
+    let gateway = testing::gateway().await;
+    let id = job(&gateway, Status::Successful, |record| record.parameters = Some(r#"{"token":"*"}"#.into()));
+    let status = get(&gateway, &format!("/jobs/{id}")).await.json();
+    assert_eq!((&status["status"], &status["parameters"]), (&json!("successful"), &json!(r#"{"token":"*"}"#)));
+    let raw = get(&gateway, &format!("/jobs/{id}/results")).await;
+    assert_eq!((raw.status.as_u16(), raw.body.len()), (204, 0));
+    let id = job(&gateway, Status::Successful, |record| record.response = ResponseForm::Document);
+    assert_eq!(get(&gateway, &format!("/jobs/{id}/results")).await.body, b"{}");
+}
+
+#[actix_web::test]
+async fn a_failed_and_a_dismissed_job_answer_exceptions() {
+    let gateway = testing::gateway().await;
+    let message = "the container ended with exit code 3";
+    let failed = job(&gateway, Status::Failed, |record| {
+        record.outcome = Some(Outcome { reason: Some(Reason::ExitCode), exit_code: Some(3), message: message.into() });
+    });
+    let answer = get(&gateway, &format!("/jobs/{failed}/results")).await;
+    assert!(answer.is_exception(500, "job-failed"));
+    assert_eq!(answer.json()["detail"], message);
+    let dismissed = job(&gateway, Status::Dismissed, |_| {});
+    assert!(get(&gateway, &format!("/jobs/{dismissed}/results")).await.is_exception(404, "job-dismissed"));
+}
+
+#[actix_web::test]
+async fn the_list_of_jobs_is_paged_and_filtered() {
+    let gateway = testing::gateway().await;
+    for _ in 0..3 {
+        job(&gateway, Status::Successful, |_| {});
+    }
+    job(&gateway, Status::Failed, |_| {});
+    let list = async |query: &str| get(&gateway, &format!("/jobs{query}")).await.json();
+    assert_eq!(list("").await["jobs"].as_array().unwrap().len(), 2, "the configured default");
+    assert_eq!(list("?limit=100").await["jobs"].as_array().unwrap().len(), 3, "the configured maximum");
+    assert!(list("").await["links"].to_string().contains("\"next\""));
+    assert_eq!(list("?status=failed").await["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(list("?processID=other").await["jobs"], json!([]));
+    assert!(get(&gateway, "/jobs?status=finished").await.is_exception(400, "invalid-parameter-value"));
+}
+
+#[actix_web::test]
+async fn protected_jobs_want_the_token() {
+    let mut configuration: Configuration = testing::configuration();
+    configuration.server.manager.protect_jobs = Some(true);
+    let gateway = testing::with(configuration, Some(TOKEN)).await;
+    let id = JobId::generate(1);
+    for path in ["/jobs".to_owned(), format!("/jobs/{id}"), format!("/jobs/{id}/results")] {
+        assert!(get(&gateway, &path).await.is_exception(401, "unauthorized"), "{path}");
+    }
+    let request = test::TestRequest::get().uri("/jobs").insert_header(("authorization", format!("Bearer {TOKEN}")));
+    assert_eq!(call(&gateway, request).await.status, 200);
+}
