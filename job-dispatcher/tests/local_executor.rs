@@ -1,5 +1,7 @@
 //! The local executor, with real processes: its shim is the dispatcher's own program.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -12,7 +14,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use job_dispatcher::executor::{
     Change, ContainerState, CreateError, Executor, JobPlan, JobState, Observation,
-    local::{LocalExecutor, LocalSettings},
+    local::{LocalExecutor, LocalSettings, SHIM_SUBCOMMAND},
 };
 use protocol::{
     JobId, ProcessDefinition,
@@ -493,10 +495,33 @@ async fn a_job_deleted_before_its_start_never_starts() {
     let seen = broken.observe(&plan.job_name).await.unwrap().unwrap();
     assert!(seen.terminating && exit(&seen).2 == Some("the job was deleted before it was started"), "{seen:?}");
     let folder = folder(dir.path(), &plan);
-    let shim = std::process::Command::new(env!("CARGO_BIN_EXE_job-dispatcher"))
-        .args(["local-shim".as_ref(), folder.path().as_os_str()])
-        .status();
-    assert!(shim.unwrap().success() && !folder.work().join("ran").exists());
+    run_shim(&folder);
+    assert!(!folder.work().join("ran").exists());
+}
+
+/// One more shim, as a replica that is late would start it.
+fn run_shim(folder: &Folder) {
+    let mut shim = std::process::Command::new(env!("CARGO_BIN_EXE_job-dispatcher"));
+    assert!(shim.arg(SHIM_SUBCOMMAND).arg(folder.path()).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_shim_starts_nothing() {
+    let dir = TempDir::new().unwrap();
+    let executor = executor(dir.path());
+    let plan = shell("echo run >> runs; exec sleep 600");
+    executor.create(&plan).await.unwrap();
+    let folder = folder(dir.path(), &plan);
+    let runs = || fs::read_to_string(folder.work().join("runs")).unwrap_or_default();
+    until("it runs", || runs() == "run\n");
+    run_shim(&folder);
+    assert!(!folder.exit().exists() && alive(&plan).len() == 1, "while the first lives");
+    kill_process(Pid::from_raw(shim(dir.path(), &plan).pid).unwrap(), Signal::KILL).unwrap();
+    until("the first is gone", || stat(shim(dir.path(), &plan).pid).is_none());
+    run_shim(&folder);
+    assert!(folder.exit().exists() && alive(&plan).is_empty(), "after the first was lost");
+    run_shim(&folder);
+    assert_eq!(runs(), "run\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
