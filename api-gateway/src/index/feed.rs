@@ -1,6 +1,9 @@
 //! Keeps the index up to date: one ordered pull consumer over every event, from the first on.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use futures::StreamExt;
@@ -17,6 +20,10 @@ pub const READY_PART: &str = "index";
 /// A consumer that was silent for this long is made again: it may be gone, and the library would not always say so
 /// (nats.rs, issue 1584).
 const SILENCE: Duration = Duration::from_secs(60);
+/// A pull request ends after this time, which is when the library sees that a server has lost the consumer.
+const PULL_EXPIRES: Duration = Duration::from_secs(4);
+/// How often to look whether the connection is still the same: a new one may be to a server without our consumer.
+const LOOK: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The events can't be followed for now.
@@ -56,8 +63,10 @@ pub async fn follow(nats: Nats, index: Index, health: Health, shutdown: Cancella
     health.set(READY_PART, false);
 }
 
-/// Makes a consumer behind what is known and reads it until it is silent.
+/// Makes a consumer behind what is known and reads it until it is silent, or the connection is another.
 async fn follow_consumer(nats: &Nats, index: &Index, health: &Health) -> Result<(), FeedError> {
+    let connections = || nats.client.statistics().connects.load(Ordering::Relaxed);
+    let connection = connections();
     let state = nats.stream.get_info().await.map_err(FeedError::State)?.state;
     if state.last_sequence < index.sequence() {
         warn!(known = index.sequence(), last = state.last_sequence, "the stream was replaced, reading it anew");
@@ -72,6 +81,7 @@ async fn follow_consumer(nats: &Nats, index: &Index, health: &Health) -> Result<
         description: Some("job index of an api-gateway".to_owned()),
         filter_subject: subjects::ALL_EVENTS.to_owned(),
         deliver_policy,
+        max_expires: PULL_EXPIRES,
         ..OrderedConfig::default()
     };
     let consumer = nats.stream.create_consumer(config).await.map_err(FeedError::Create)?;
@@ -80,12 +90,19 @@ async fn follow_consumer(nats: &Nats, index: &Index, health: &Health) -> Result<
         say_ready(index, health);
     }
     let mut messages = consumer.messages().await.map_err(FeedError::Messages)?;
+    let mut look = tokio::time::interval(LOOK);
+    let mut heard = Instant::now();
     loop {
-        let next = match tokio::time::timeout(SILENCE, messages.next()).await {
-            Err(_) => return Ok(()),
-            Ok(None) => return Err(FeedError::Ended),
-            Ok(Some(next)) => next.map_err(FeedError::Next)?,
+        let next = tokio::select! {
+            next = messages.next() => next.ok_or(FeedError::Ended)?.map_err(FeedError::Next)?,
+            _ = look.tick() => {
+                if connections() != connection || heard.elapsed() > SILENCE {
+                    return Ok(());
+                }
+                continue;
+            }
         };
+        heard = Instant::now();
         let Ok(told) = next.info() else { continue };
         index.apply(&next.subject, told.stream_sequence, &next.payload);
         let reached = told.pending == 0 || told.stream_sequence >= state.last_sequence;
