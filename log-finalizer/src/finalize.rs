@@ -219,7 +219,7 @@ impl Finalizer {
             }
             found => found?,
         };
-        let Some(pod) = pod else {
+        let Some(mut pod) = pod else {
             let why = match &workload.pod_name {
                 Some(_) => "the pod was gone before its log was read",
                 None => "the job had no pod",
@@ -227,6 +227,11 @@ impl Finalizer {
             let failure = Some(seal::not_collected(None));
             return Ok(Some(Taken::missing(self.absent(record, epoch, why), failure)));
         };
+        let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
+        for main in pod.containers.iter_mut().filter(|container| container.main) {
+            // Whatever its status says, a log that may hold a result is never taken for an empty one.
+            main.started |= is_success;
+        }
         let store = self.jobs.objects();
         let is_wanted = record.archive.state != ArchiveState::Off;
         let key = |store: &ObjectStore| objects::archive(store.prefix(), seal::ended_at(record), &workload.job_name);

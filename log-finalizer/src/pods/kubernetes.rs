@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{AsyncReadExt, FutureExt, StreamExt, future::BoxFuture, stream};
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{Container as ContainerSpec, ContainerStatus, Pod as KubePod},
+    core::v1::{Container as ContainerSpec, ContainerState, ContainerStateTerminated, ContainerStatus, Pod as KubePod},
 };
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -249,17 +249,20 @@ fn pod_of(pod: &KubePod) -> Pod {
 }
 
 fn has_started(status: &ContainerStatus) -> bool {
-    let ran = |state: Option<&k8s_openapi::api::core::v1::ContainerState>| {
-        state.is_some_and(|state| {
-            let terminated = state.terminated.as_ref().is_some_and(|end| {
-                end.container_id.as_deref().is_some_and(|id| !id.is_empty())
-                    // The kubelet lost sight of it, which says nothing about whether it ran.
-                    || end.reason.as_deref() == Some("ContainerStatusUnknown")
-            });
-            state.running.is_some() || terminated
-        })
+    let ran = |state: Option<&ContainerState>| {
+        state.is_some_and(|state| state.running.is_some() || state.terminated.as_ref().is_some_and(ran_before_its_end))
     };
     ran(status.state.as_ref()) || ran(status.last_state.as_ref())
+}
+
+fn ran_before_its_end(end: &ContainerStateTerminated) -> bool {
+    match end.reason.as_deref() {
+        // The runtime made the container, and could not run its command.
+        Some("StartError" | "ContainerCannotRun") => false,
+        // The kubelet lost sight of it, which says nothing about whether it ran: the log is asked for, and missed.
+        Some("ContainerStatusUnknown") => true,
+        _ => end.started_at.is_some() || end.container_id.as_deref().is_some_and(|id| !id.is_empty()),
+    }
 }
 
 /// A pod that has ended, or is being deleted, and waits for us.
@@ -327,6 +330,20 @@ mod tests {
         } }),
         ));
         assert_eq!(seen.containers.iter().map(|c| c.started).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_container_that_ended_ran_unless_it_could_not_be_started() {
+        let ended = |end: serde_json::Value| {
+            let status = json!({ "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "terminated": end } });
+            has_started(&serde_json::from_value(status).unwrap())
+        };
+        let time = "2026-01-01T00:00:00Z";
+        assert!(ended(json!({ "exitCode": 0, "startedAt": time })));
+        assert!(ended(json!({ "exitCode": 137, "reason": "ContainerStatusUnknown" })));
+        assert!(!ended(json!({ "exitCode": 128, "reason": "StartError", "startedAt": time, "containerID": "c://1" })));
+        assert!(!ended(json!({ "exitCode": 1, "reason": "Error" })));
     }
 
     #[test]
