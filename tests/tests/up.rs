@@ -26,8 +26,9 @@ fn up(folder: &Path, arguments: &[&str]) -> Result<Program> {
 
 async fn wait_up(program: &mut Program) -> Result<String> {
     let log = program.log().to_path_buf();
+    // It may build the services first.
     program
-        .wait_ready(LIMIT, || {
+        .wait_ready(LIMIT * 5, || {
             let text = fs::read_to_string(&log).unwrap_or_default();
             async move { if text.contains("Ctrl-C stops all of it") { Ok(()) } else { bail!("{text}") } }
         })

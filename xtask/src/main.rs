@@ -1,5 +1,7 @@
 //! Developer commands: `cargo xtask <command>`.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod cluster;
@@ -28,11 +30,19 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Test(arguments) => test::run(arguments).await,
         Command::Tools(arguments) => tools::run(arguments).await,
         Command::Cluster(arguments) => cluster::run(arguments).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One message, without the backtrace that a returned error would be shown with.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
