@@ -59,10 +59,8 @@ impl NatsServer {
             "listen: 127.0.0.1:{port}\nserver_name: quayside\njetstream {{\n  store_dir: {store:?}\n  sync_interval: always\n}}\n"
         );
         fs::write(&config, text).with_context(|| format!("{} can't be written", config.display()))?;
-        let mut program = Launch::new("nats-server", binary, folder.join("nats-server.log"))
-            .arg("--config")
-            .arg(&config)
-            .spawn()?;
+        let mut program =
+            Launch::new("nats-server", binary, folder.join("nats-server.log")).arg("--config").arg(&config).spawn()?;
         program
             .wait_ready(Duration::from_secs(20), || async {
                 let client = async_nats::connect(format!("127.0.0.1:{port}")).await?;

@@ -288,7 +288,13 @@ impl Story {
     }
 
     /// POSTs an execution as it is.
-    pub async fn post(&self, replica: usize, process: &str, headers: &[(&str, &str)], body: String) -> Result<Response> {
+    pub async fn post(
+        &self,
+        replica: usize,
+        process: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Result<Response> {
         let url = format!("{}/processes/{process}/execution", self.stack.url(replica));
         let mut request = self.http.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
@@ -400,10 +406,9 @@ impl Story {
     async fn dump(&self) {
         let folder = self.stack.folder();
         let messages = match self.messages().await {
-            Ok(messages) => messages
-                .iter()
-                .map(|(subject, payload)| format!("{subject}\n{payload:#}\n\n"))
-                .collect::<String>(),
+            Ok(messages) => {
+                messages.iter().map(|(subject, payload)| format!("{subject}\n{payload:#}\n\n")).collect::<String>()
+            }
             Err(error) => format!("{error:#}"),
         };
         fs::write(folder.join("messages.txt"), messages).ok();

@@ -23,7 +23,8 @@ async fn bad_requests_are_refused_with_a_reason() {
         ];
         for (process, content_type, body, status, kind) in cases {
             let url = format!("{}/processes/{process}/execution", story.stack.url(0));
-            let answer = story.http.post(url).header(header::CONTENT_TYPE, content_type).body(body.clone()).send().await?;
+            let answer =
+                story.http.post(url).header(header::CONTENT_TYPE, content_type).body(body.clone()).send().await?;
             let shown: String = body.chars().take(60).collect();
             assert_eq!(answer.status().as_u16(), status, "{shown}");
             assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json", "{shown}");

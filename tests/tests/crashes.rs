@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 const SCRIPT: &str = "echo ran\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"$PYGEOAPI_K8S_MANAGER_INPUTS\"";
 
 fn setting(backend: Backend) -> Setting {
-    let mut setting = Setting::new(backend).with_processes(&process_yaml("echo", SCRIPT)).with("QUAYSIDE_NATS__ACK_WAIT", "2");
+    let mut setting =
+        Setting::new(backend).with_processes(&process_yaml("echo", SCRIPT)).with("QUAYSIDE_NATS__ACK_WAIT", "2");
     setting.start_services = false;
     setting
 }

@@ -75,7 +75,9 @@ async fn subscribe(story: &Story) -> Result<JoinHandle<Result<HashMap<JobId, Vec
             let message = messages.next().await.context("the subscription ended")??;
             let (_, job, event) = subjects::parse_event(&message.subject).context("an unknown subject")?;
             let told: JobEvent = serde_json::from_slice(&message.payload)?;
-            done += usize::from(told.record().status.is_terminal() && Event::of_terminal(told.record().status) == Some(event));
+            done += usize::from(
+                told.record().status.is_terminal() && Event::of_terminal(told.record().status) == Some(event),
+            );
             seen.entry(job).or_default().push((event, told));
         }
         Ok(seen)
@@ -83,7 +85,8 @@ async fn subscribe(story: &Story) -> Result<JoinHandle<Result<HashMap<JobId, Vec
 }
 
 fn in_order(job: &JobId, told: &[(Event, JobEvent)]) -> Result<()> {
-    let mut kinds: Vec<Event> = told.iter().map(|(event, _)| *event).filter(|event| *event != Event::Progress).collect();
+    let mut kinds: Vec<Event> =
+        told.iter().map(|(event, _)| *event).filter(|event| *event != Event::Progress).collect();
     kinds.dedup();
     let expected = [Event::Accepted, Event::Launching, Event::Running, Event::Ended, Event::Successful];
     ensure!(kinds == expected, "{job}: {kinds:?}");

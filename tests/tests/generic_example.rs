@@ -80,7 +80,9 @@ async fn without_a_configured_token_execution_is_refused_and_never_open() {
     let mut setting = Setting::new(Backend::Local);
     setting.token = None;
     tell("no-token", setting, async |story| {
-        for inputs in [json!({ "text": "x" }), json!({ "text": "x", "token": "" }), json!({ "text": "x", "token": "a" })] {
+        for inputs in
+            [json!({ "text": "x" }), json!({ "text": "x", "token": "" }), json!({ "text": "x", "token": "a" })]
+        {
             let answer = story.execute(PROCESS, inputs).await?;
             assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         }

@@ -2,7 +2,11 @@
 
 use anyhow::{Context, Result};
 use end_to_end::story::{Backend, Setting, Story, tell};
-use protocol::{JobId, job_record::{ArchiveState, Status}, names::kubernetes as names};
+use protocol::{
+    JobId,
+    job_record::{ArchiveState, Status},
+    names::kubernetes as names,
+};
 use reqwest::{StatusCode, header};
 use serde_json::{Value, json};
 

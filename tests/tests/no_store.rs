@@ -7,7 +7,10 @@ use end_to_end::{
     stack::StoreChoice,
     story::{Backend, LIMIT, Setting, tell},
 };
-use protocol::{job_record::{ArchiveState, Place}, names::kubernetes as names};
+use protocol::{
+    job_record::{ArchiveState, Place},
+    names::kubernetes as names,
+};
 use serde_json::{Value, json};
 
 const RESULT: &str = r#"{"id": "echo", "value": "Hello 'N'!"}"#;

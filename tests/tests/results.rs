@@ -15,7 +15,8 @@ fn processes() -> String {
         printf '{\\n    \"id\": \"pygeoapi-process-id\",\\n    \"value\": \"result-value\"\\n}\\n'";
     let text = "echo 'PYGEOAPI_K8S_MANAGER_RESULT_MIMETYPE: text/plain'\n\
         echo PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf 'one\\n\\n  two\\ttabbed\\nthree, no line end'";
-    [process_yaml("snippet", snippet), process_yaml("text", text), process_yaml("silent", "echo nothing to say")].concat()
+    [process_yaml("snippet", snippet), process_yaml("text", text), process_yaml("silent", "echo nothing to say")]
+        .concat()
 }
 
 on_each!(results: Local as results_come_back_byte_for_byte_locally, Real as results_come_back_byte_for_byte_on_the_real_node);

@@ -72,8 +72,7 @@ async fn up_serves_keeps_its_state_over_a_restart_and_leaves_nothing_running() {
             .json(&json!({ "inputs": inputs }))
             .send()
     };
-    let answer =
-        execution("generic-image-processor-example", json!({ "text": "a", "token": token })).await.unwrap();
+    let answer = execution("generic-image-processor-example", json!({ "text": "a", "token": token })).await.unwrap();
     assert_eq!(answer.status().as_u16(), 201);
     let location = answer.headers()["location"].to_str().unwrap().to_owned();
     assert!(location.starts_with(&url), "server.url follows --port: {location}");

@@ -258,7 +258,8 @@ async fn start_cluster(kind: ClusterKind) -> Result<(Option<Cluster>, PathBuf)> 
         ClusterKind::Real => NodeKind::Real,
     };
     let folder = target_directory().join("quayside-cluster");
-    let options = cluster::Options { dir: folder, nodes: vec![node], controllers: ControllerLimits::Stock, audit: false };
+    let options =
+        cluster::Options { dir: folder, nodes: vec![node], controllers: ControllerLimits::Stock, audit: false };
     let cluster = Cluster::start(&options, &say).await?;
     let kubeconfig = cluster.kubeconfig();
     Ok((Some(cluster), kubeconfig))
