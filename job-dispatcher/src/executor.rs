@@ -4,6 +4,8 @@
 pub mod kubernetes;
 pub mod local;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use protocol::{
     JobId, ProcessDefinition, ProcessId,
@@ -19,7 +21,7 @@ use self::{kubernetes::KubernetesExecutor, local::LocalExecutor};
 #[derive(Clone)]
 pub enum Executor {
     /// Kubernetes Jobs.
-    Kubernetes(KubernetesExecutor),
+    Kubernetes(Arc<KubernetesExecutor>),
     /// Child processes of this machine, for trying Quayside out.
     Local(LocalExecutor),
 }

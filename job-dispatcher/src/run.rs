@@ -78,7 +78,9 @@ async fn build(platform: &Platform, settings: &DispatcherSettings) -> anyhow::Re
     health.set("nats", true);
     let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
     let executor = match settings.executor {
-        ExecutorChoice::Kubernetes => Executor::Kubernetes(KubernetesExecutor::connect(&process_environment).await?),
+        ExecutorChoice::Kubernetes => {
+            Executor::Kubernetes(Arc::new(KubernetesExecutor::connect(&process_environment).await?))
+        }
         ExecutorChoice::Local => Executor::Local(LocalExecutor::new(&settings.local_dir)?),
     };
     info!(%probe, executor = ?executor.kind(), namespace = executor.namespace(), "started");

@@ -1,5 +1,8 @@
 //! The stories: what users of Quayside do, on real servers. Run them by `cargo xtask test`.
 
+// Helpers outside of `#[test]` functions fail a test by panicking, too.
+#![allow(clippy::unwrap_used)]
+
 /// Tells one story on several backends, a test each.
 macro_rules! on_each {
     ($story:ident: $($backend:ident as $name:ident),+) => {
