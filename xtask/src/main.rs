@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cluster;
 mod test;
 mod tools;
@@ -23,6 +24,8 @@ enum Command {
     Up(up::Up),
     /// Run every test: units, documentation, stories on real servers and on a real control plane.
     Test(test::Test),
+    /// Measure Quayside beside plain clients of the same servers, and print one table of ratios.
+    Bench(bench::Arguments),
     /// Build the programs that stand around the services in tests.
     Tools(tools::Arguments),
     /// Start, stop or look at a Kubernetes cluster on this machine.
@@ -34,6 +37,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Test(arguments) => test::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
         Command::Tools(arguments) => tools::run(arguments).await,
         Command::Cluster(arguments) => cluster::run(arguments).await,
     };

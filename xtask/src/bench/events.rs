@@ -1,0 +1,106 @@
+//! A subscriber of the job events, as any program may be one: notes when it hears of what.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::{Context, Result, bail};
+use async_nats::jetstream::{
+    self,
+    consumer::{DeliverPolicy, pull::OrderedConfig},
+};
+use futures::StreamExt;
+use jiff::Timestamp;
+use protocol::{
+    Event, JobId,
+    names::subjects::{self, STREAM},
+};
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Listens until it is dropped.
+#[derive(Debug)]
+pub(super) struct Events {
+    heard: Arc<Heard>,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    jobs: Mutex<HashMap<JobId, HashMap<Event, Timestamp>>>,
+    lost: Mutex<Option<String>>,
+    changed: Notify,
+}
+
+impl Heard {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, HashMap<Event, Timestamp>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Option<String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Events {
+    /// Hears of every execution that ends, or is over, from now on.
+    pub(super) async fn listen(nats: &str) -> Result<Self> {
+        let client = async_nats::connect(nats).await?;
+        let stream = jetstream::new(client).get_stream_no_info(STREAM).await?;
+        let kinds = [Event::Ended, Event::Successful, Event::Failed, Event::Dismissed];
+        let config = OrderedConfig {
+            filter_subjects: kinds.map(subjects::events_of_kind).to_vec(),
+            deliver_policy: DeliverPolicy::New,
+            ..OrderedConfig::default()
+        };
+        let mut messages = stream.create_consumer(config).await?.messages().await?;
+        let heard = Arc::new(Heard::default());
+        let notes = heard.clone();
+        let task = tokio::spawn(async move {
+            while let Some(next) = messages.next().await {
+                match next {
+                    Ok(message) => {
+                        let now = Timestamp::now();
+                        if let Some((_, job, event)) = subjects::parse_event(&message.subject) {
+                            notes.jobs().entry(job).or_default().entry(event).or_insert(now);
+                        }
+                    }
+                    Err(error) => *notes.lost() = Some(error.to_string()),
+                }
+                notes.changed.notify_waiters();
+            }
+        });
+        Ok(Self { heard, _task: AbortOnDropHandle::new(task) })
+    }
+
+    /// Waits until every one of these jobs was heard to be successful.
+    pub(super) async fn successful(&self, jobs: &[JobId]) -> Result<()> {
+        let mut waiting: HashSet<JobId> = jobs.iter().copied().collect();
+        loop {
+            let changed = self.heard.changed.notified();
+            {
+                let heard = self.heard.jobs();
+                let told = |job: &JobId, event| heard.get(job).is_some_and(|events| events.contains_key(&event));
+                waiting.retain(|job| !told(job, Event::Successful));
+                if let Some(job) = waiting.iter().find(|job| told(job, Event::Failed) || told(job, Event::Dismissed)) {
+                    bail!("job {job} was not successful");
+                }
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if let Some(error) = self.heard.lost().take() {
+                bail!("the job events can't be followed: {error}");
+            }
+            changed.await;
+        }
+    }
+
+    /// When it heard of that.
+    pub(super) fn when(&self, job: &JobId, event: Event) -> Result<Timestamp> {
+        let heard = self.heard.jobs();
+        let events = heard.get(job).with_context(|| format!("nothing was heard of job {job}"))?;
+        events.get(&event).copied().with_context(|| format!("the event {event} of job {job} was not heard"))
+    }
+}

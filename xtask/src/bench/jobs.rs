@@ -1,0 +1,111 @@
+//! Executions until they are sealed, beside the same Jobs applied bare.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use end_to_end::cluster::ControllerLimits;
+use futures::{StreamExt, TryStreamExt, stream};
+use protocol::JobId;
+use serde_json::json;
+
+use super::{
+    Sizes,
+    bare::{self, Template},
+    bed::{Bed, within},
+    events::Events,
+    report::{Aim, Figure, Report},
+    say,
+    statistics::median,
+};
+
+/// Requests under way at one time, of either client.
+pub(super) const AT_ONCE: usize = 32;
+
+const AIM: f64 = 0.95;
+
+/// One batch of jobs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch {
+    /// Until the last was taken.
+    pub(super) submitted: Duration,
+    /// Until the last was done.
+    pub(super) done: Duration,
+}
+
+/// Batches of either kind.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// Executions.
+    pub(super) ours: Vec<Batch>,
+    /// Bare Jobs.
+    pub(super) bare: Vec<Batch>,
+}
+
+/// How long so many jobs may take, even with stock controllers on a busy machine.
+pub(super) fn limit(count: usize) -> Duration {
+    Duration::from_secs(120) + Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Executes `count` times, and waits until a subscriber has heard that all are successful, which is only told once
+/// everything is stored.
+pub(super) async fn executions(bed: &Bed, count: usize) -> Result<Batch> {
+    let events = Events::listen(&bed.stack.nats.url()).await?;
+    let started = Instant::now();
+    let all = async {
+        let submitting = stream::iter(0..count).map(|_| bed.gateway.submit()).buffer_unordered(AT_ONCE);
+        let jobs: Vec<JobId> = submitting.try_collect().await?;
+        let submitted = started.elapsed();
+        events.successful(&jobs).await?;
+        Ok(Batch { submitted, done: started.elapsed() })
+    };
+    within(limit(count), "the executions", all).await
+}
+
+/// The rounds after the first; who begins alternates, as what is done already slows the cluster down.
+pub(super) async fn more_rounds(bed: &Bed, template: &Template, sizes: &Sizes, rounds: &mut Rounds) -> Result<()> {
+    for round in 2..=sizes.jobs_rounds {
+        say(&format!("round {round} of {}: {} jobs of each kind", sizes.jobs_rounds, sizes.jobs));
+        for turn in 0..2 {
+            if (round + turn) % 2 == 0 {
+                rounds.bare.push(bare::apply(bed, template, sizes.jobs).await?);
+            } else {
+                rounds.ours.push(executions(bed, sizes.jobs).await?);
+                bed.wait_released().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds the row.
+pub(super) fn report(rounds: &Rounds, count: usize, controllers: ControllerLimits, report: &mut Report) {
+    let rate =
+        |batches: &[Batch]| median(&batches.iter().map(|batch| per_second(count, batch.done)).collect::<Vec<_>>());
+    let (ours, bare) = (rate(&rounds.ours), rate(&rounds.bare));
+    let ratio = ours / bare;
+    let controllers = match controllers {
+        ControllerLimits::Stock => "stock",
+        ControllerLimits::Raised => "raised",
+    };
+    let seconds = |batches: &[Batch]| -> Vec<_> {
+        let both =
+            |batch: &Batch| json!({ "submitted": batch.submitted.as_secs_f64(), "done": batch.done.as_secs_f64() });
+        batches.iter().map(both).collect()
+    };
+    report.add(Figure {
+        name: format!("{count} executions to sealed, {controllers} controllers"),
+        ratio,
+        aim: Some(Aim::at_least(AIM, ratio)),
+        ours: format!("{ours:.2}/s"),
+        peer: format!("{bare:.2}/s bare Jobs to Complete"),
+        setting: format!("{AT_ONCE} clients, {} rounds, medians", rounds.ours.len()),
+        numbers: json!({
+            "jobs": count, "controllers": controllers, "clients": AT_ONCE,
+            "ours_seconds": seconds(&rounds.ours), "bare_seconds": seconds(&rounds.bare),
+        }),
+    });
+}
+
+fn per_second(count: usize, time: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / time.as_secs_f64()
+}
