@@ -32,6 +32,8 @@ pub struct GatewaySettings {
     pub connect_wait: Duration,
     /// Threads that serve HTTP; 0: one for each processor.
     pub workers: usize,
+    /// Public base of every link, instead of the configuration file's `server.url`.
+    pub public_url: Option<String>,
 }
 
 impl Default for GatewaySettings {
@@ -48,6 +50,7 @@ impl Default for GatewaySettings {
             record_cache: 16 * 1024 * KIB,
             connect_wait: Duration::from_secs(30),
             workers: 0,
+            public_url: None,
         }
     }
 }

@@ -13,7 +13,10 @@ use platform::{
     telemetry::{self, TelemetryError, chain},
 };
 use prometheus_client::registry::Registry;
-use protocol::{configuration::Configuration, names::environment};
+use protocol::{
+    configuration::{Configuration, InvalidPublicUrl, LogLevel, PublicUrl},
+    names::environment,
+};
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -41,6 +44,9 @@ pub enum RunError {
     /// The configuration file.
     #[error("the configuration can't be used")]
     Configuration(#[from] ProcessesError),
+    /// The public URL of the settings.
+    #[error("gateway.public_url can't be used")]
+    PublicUrl(#[source] InvalidPublicUrl),
     /// Logging.
     #[error("logging can't be started")]
     Telemetry(#[from] TelemetryError),
@@ -75,10 +81,13 @@ pub enum RunError {
 /// When something that is needed can't be had, or the server ends by itself.
 pub async fn run(variables: &dyn Fn(&str) -> Option<String>) -> Result<(), RunError> {
     let (platform, settings) = config::load::<GatewaySettings>("gateway", variables)?;
-    telemetry::start(&platform.telemetry)?;
+    let (mut configuration, warnings) = config::read_configuration(variables)?;
+    telemetry::start(&platform.telemetry, configuration.logging.level.map(LogLevel::as_tracing))?;
     settings.check()?;
+    if let Some(url) = &settings.public_url {
+        configuration.server.url = PublicUrl::parse(url).map_err(RunError::PublicUrl)?;
+    }
     platform.log_oddities(variables);
-    let (configuration, warnings) = config::read_configuration(variables)?;
     for warning in warnings {
         warn!(%warning, "configuration");
     }

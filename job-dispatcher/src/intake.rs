@@ -5,11 +5,12 @@ use std::time::Duration;
 use actix::Addr;
 use platform::{
     consume::{self, Delivery, Verdict, WorkQueue},
-    job_store::JobStore,
-    nats::Nats,
+    job_store::{JobStore, JobStoreError},
+    publish::StreamError,
 };
 use protocol::{
     Event, ExecutionRequest, JobEvent, ProcessId,
+    job_record::Reason,
     names::subjects::{self, CANCELLING_CONSUMER},
 };
 use tokio_util::sync::CancellationToken;
@@ -18,12 +19,13 @@ use tracing::info;
 use crate::{
     executor::Executor,
     launcher::{Launch, LaunchError, Launched, Launcher, retry_limit},
+    reporter::end,
 };
 
 /// Launches the executions of one process until `stop`. The lease on an execution is held until its job has ended, so
 /// `max_live` is the cap on the process's live jobs over all replicas.
 pub async fn executions(
-    nats: Nats,
+    store: JobStore,
     process: ProcessId,
     max_live: usize,
     launcher: Addr<Launcher>,
@@ -35,17 +37,18 @@ pub async fn executions(
         max_in_hand: max_live,
         max_here: max_live,
     };
+    let nats = store.nats().clone();
     let handler = move |delivery: Delivery| {
-        let launcher = launcher.clone();
-        async move { launch(launcher, delivery).await }
+        let (store, launcher) = (store.clone(), launcher.clone());
+        async move { launch(&store, launcher, delivery).await }
     };
     consume::run(nats, queue, handler, stop).await;
 }
 
-async fn launch(launcher: Addr<Launcher>, delivery: Delivery) -> Verdict {
+async fn launch(store: &JobStore, launcher: Addr<Launcher>, delivery: Delivery) -> Verdict {
     let request: ExecutionRequest = match serde_json::from_slice(&delivery.payload) {
         Ok(request) => request,
-        Err(error) => return Verdict::Poison { why: format!("not an execution request: {error}") },
+        Err(error) => return refuse(store, &delivery, &error).await,
     };
     let job_id = request.record.job_id;
     let launched = tokio::select! {
@@ -60,6 +63,21 @@ async fn launch(launcher: Addr<Launcher>, delivery: Delivery) -> Verdict {
         Ok(Ok(Launched::Stopping)) | Err(_) => Verdict::Release,
         Ok(Err(error)) => {
             Verdict::Retry { after: retry_after(&delivery, &error), why: platform::telemetry::chain(&error) }
+        }
+    }
+}
+
+/// A request that can't be read can't ever be launched: its job, as far as it was told, fails, and the request is kept
+/// among the dead letters instead of in the queue.
+async fn refuse(store: &JobStore, delivery: &Delivery, why: &serde_json::Error) -> Verdict {
+    let poison = Verdict::Poison { why: format!("not an execution request: {why}") };
+    let Some((_, job)) = subjects::parse_execution(&delivery.subject) else { return poison };
+    let message = "the execution request can't be read by this version".to_owned();
+    match store.advance(&job, |stored| end(&stored.record, Reason::ConfigError, message.clone())).await {
+        // Not even told: there is nothing but the unreadable request.
+        Ok(_) | Err(JobStoreError::Stream(StreamError::Decode { .. })) => poison,
+        Err(error) => {
+            Verdict::Retry { after: delivery.backoff(Duration::from_secs(60)), why: platform::telemetry::chain(&error) }
         }
     }
 }

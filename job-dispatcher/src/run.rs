@@ -13,7 +13,10 @@ use platform::{
     shutdown, telemetry,
 };
 use prometheus_client::registry::Registry;
-use protocol::names::environment;
+use protocol::{
+    configuration::{Configuration, LogLevel},
+    names::environment,
+};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -44,11 +47,15 @@ const CHANGES: usize = 1024;
 pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (platform, settings) = config::load::<DispatcherSettings>("dispatcher", &process_environment)?;
-    telemetry::start(&platform.telemetry)?;
     let mistakes = settings.mistakes();
     anyhow::ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
+    let (configuration, warnings) = config::read_configuration(&process_environment)?;
+    telemetry::start(&platform.telemetry, configuration.logging.level.map(LogLevel::as_tracing))?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
     let handle = runtime.handle().clone();
-    let (stop, parts) = runtime.block_on(build(&platform, &settings))?;
+    let (stop, parts) = runtime.block_on(build(&platform, &settings, configuration))?;
     let ended = actix::System::new().block_on(serve(platform, settings, parts, stop, handle));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     ended
@@ -57,17 +64,17 @@ pub fn run() -> anyhow::Result<()> {
 struct Parts {
     store: JobStore,
     executor: Executor,
-    configuration: protocol::configuration::Configuration,
+    configuration: Configuration,
     metrics: Metrics,
     health: Health,
 }
 
-async fn build(platform: &Platform, settings: &DispatcherSettings) -> anyhow::Result<(CancellationToken, Parts)> {
+async fn build(
+    platform: &Platform,
+    settings: &DispatcherSettings,
+    configuration: Configuration,
+) -> anyhow::Result<(CancellationToken, Parts)> {
     let stop = shutdown::on_signal()?;
-    let (configuration, warnings) = config::read_configuration(&process_environment)?;
-    for warning in warnings {
-        warn!("{warning}");
-    }
     platform.log_oddities(&process_environment);
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
@@ -137,10 +144,9 @@ async fn serve(
     if is_synced {
         health.set("watch", true);
         for process in processes.keys() {
-            let nats = store.nats().clone();
             let max_live = settings.max_live_per_process;
             tasks.spawn_on(
-                intake::executions(nats, process.clone(), max_live, launcher.clone(), stop.clone()),
+                intake::executions(store.clone(), process.clone(), max_live, launcher.clone(), stop.clone()),
                 &runtime,
             );
         }

@@ -14,7 +14,7 @@ use platform::{
 use protocol::{
     JobId, JobRecord, ProcessDefinition, ProcessId,
     job_record::Reason,
-    names::subjects::{ALL_EXECUTIONS, execution_of_job, from_token},
+    names::subjects::{ALL_EXECUTIONS, execution_of_job, parse_execution},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -87,18 +87,22 @@ impl Sweep {
             waiting.extend(parse_execution(&subject));
         }
         for (process, job) in waiting {
-            let Some(stored) = self.store.job(&job).await? else {
-                self.forget_request(&job).await?;
-                continue;
-            };
-            if stored.record.status.is_terminal() {
-                self.forget_request(&job).await?;
-            } else if !self.is_configured(&process) {
-                let message = format!("the process '{process}' is not configured any more");
-                self.store
-                    .advance(&job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone()))
-                    .await?;
+            // One that can't be read must not keep the others from being looked at.
+            if let Err(error) = self.execution(&process, &job).await {
+                warn!(job_id = %job, error = %chain(&error), "the execution can't be swept");
             }
+        }
+        Ok(())
+    }
+
+    async fn execution(&self, process: &str, job: &JobId) -> Result<(), SweepError> {
+        let Some(stored) = self.store.job(job).await? else { return self.forget_request(job).await };
+        if stored.record.status.is_terminal() {
+            return self.forget_request(job).await;
+        }
+        if !self.is_configured(process) {
+            let message = format!("the process '{process}' is not configured any more");
+            self.store.advance(job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone())).await?;
         }
         Ok(())
     }
@@ -118,15 +122,12 @@ impl Sweep {
         let Ok(known) = self.watcher.send(KnownJobs).await else { return Ok(()) };
         let mut unknown = HashSet::new();
         for object in known {
-            match self.store.job(&object.job_id).await? {
-                None => {
+            match self.object(&object).await {
+                Ok(true) => {}
+                Ok(false) => {
                     unknown.insert(object.job_name);
                 }
-                Some(stored) if is_done_with(&stored.record, &object, Timestamp::now(), self.keep) => {
-                    info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of the job");
-                    self.executor.delete(&object.job_name, &object.uid).await?;
-                }
-                Some(_) => {}
+                Err(error) => warn!(job_id = %object.job_id, error = %chain(&error), "the object can't be swept"),
             }
         }
         if !unknown.is_empty() {
@@ -134,11 +135,16 @@ impl Sweep {
         }
         Ok(())
     }
-}
 
-fn parse_execution(subject: &str) -> Option<(String, JobId)> {
-    let (process, job) = subject.strip_prefix("executions.")?.split_once('.')?;
-    Some((from_token(process)?, job.parse().ok()?))
+    /// False when nobody knows the job.
+    async fn object(&self, object: &Known) -> Result<bool, SweepError> {
+        let Some(stored) = self.store.job(&object.job_id).await? else { return Ok(false) };
+        if is_done_with(&stored.record, object, Timestamp::now(), self.keep) {
+            info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of the job");
+            self.executor.delete(&object.job_name, &object.uid).await?;
+        }
+        Ok(true)
+    }
 }
 
 /// True when an object may go: pure.

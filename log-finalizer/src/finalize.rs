@@ -7,27 +7,27 @@ use platform::{
     consume::{Delivery, Verdict},
     failpoint,
     job_store::{Advanced, JobStore, JobStoreError, Step, Stored},
-    object_store::{ObjectStore, StoreError},
-    publish::{self, StreamError},
+    object_store::StoreError,
+    publish::StreamError,
     telemetry::chain,
 };
 use protocol::{
     Event, JobId, JobRecord, Manifest, SCHEMA,
     job_id::Epoch,
-    job_record::{Archive, ArchiveState, Phase, Place, Reason, Status},
-    manifest::{ContainerLog, Gap},
+    job_record::{Archive, ArchiveState, Phase, Reason},
     names::{objects, subjects},
 };
 use tracing::{error, info, instrument, warn};
 
 use crate::{
-    collect::{self, CollectError, Kept},
+    collect::CollectError,
     follow,
     metrics::Metrics,
-    pods::{Pods, PodsError, ResultAnnotations},
-    release, result,
+    pods::{Pods, PodsError},
+    release,
     seal::{self, Findings, Todo},
     settings::FinalizerSettings,
+    take::Taken,
 };
 
 /// How long a piece of work may still take after the process was told to stop.
@@ -75,15 +75,6 @@ impl From<CollectError> for FinalizeError {
             CollectError::Store(error) => Self::Store(error),
         }
     }
-}
-
-/// What was taken from a job's pod.
-struct Taken {
-    archive: Archive,
-    containers: Vec<ContainerLog>,
-    gaps: Vec<Gap>,
-    findings: Findings,
-    annotations: Option<ResultAnnotations>,
 }
 
 impl Finalizer {
@@ -168,157 +159,6 @@ impl Finalizer {
         }
     }
 
-    /// Stores the log of a job that is terminal already, tells it, lets the pod go.
-    async fn archive_late(&self, record: &JobRecord) -> Result<(), FinalizeError> {
-        let epoch = Epoch::generate();
-        let taken = match self.take(record, &epoch, Phase::Terminal).await {
-            Err(FinalizeError::Store(error)) if self.is_hopeless(record) => {
-                warn!(error = %chain(&error), "the log is given up");
-                Taken::missing(seal::gap(None, "log storage was not available in time"), None)
-            }
-            other => {
-                let Some(taken) = other? else { return Box::pin(self.advance(&record.job_id)).await };
-                taken
-            }
-        };
-        let results = self.move_results(record, &epoch).await?;
-        let decide = |found: &JobRecord| seal::archived(found, &taken.archive, &results, Timestamp::now());
-        let Some(told) = decide(record) else { return Ok(()) };
-        let manifest = self.write_epoch_manifest(&epoch, &told, &taken).await?;
-        let advanced = self
-            .jobs
-            .advance(&record.job_id, |found| match decide(&found.record) {
-                Some(record) => Step::Write(Event::Archived, Box::new(record)),
-                None => Step::Leave,
-            })
-            .await?;
-        match advanced {
-            Advanced::Written(won) => {
-                info!(status = %won.record.status, archive = ?won.record.archive.state, "archived");
-                let manifest = manifest.map(|manifest| Manifest { record: won.record.clone(), ..manifest });
-                let annotations = taken.annotations.filter(|_| won.record.status != Status::Dismissed);
-                release::first(self, &won.record, manifest, annotations).await
-            }
-            Advanced::Left(lost) => self.after_loss(&lost.record, &epoch, &taken.archive).await,
-            Advanced::NoJob => Ok(()),
-        }
-    }
-
-    /// Takes log and result of a job in `phase`; `None` when the job left that phase meanwhile, so that nothing of it may
-    /// be overwritten any more.
-    async fn take(&self, record: &JobRecord, epoch: &Epoch, phase: Phase) -> Result<Option<Taken>, FinalizeError> {
-        let Some(workload) = &record.workload else {
-            let failure = Some(seal::not_collected(None));
-            return Ok(Some(Taken::missing(self.absent(record, epoch, "the job was never launched"), failure)));
-        };
-        let source = self.pods.of(workload)?;
-        let pod = match source.pod(&record.job_id, workload).await {
-            Err(error) if self.is_hopeless(record) => {
-                warn!(error = %chain(&error), "the pod is given up");
-                None
-            }
-            found => found?,
-        };
-        let Some(mut pod) = pod else {
-            let why = match &workload.pod_name {
-                Some(_) => "the pod was gone before its log was read",
-                None => "the job had no pod",
-            };
-            let failure = Some(seal::not_collected(None));
-            return Ok(Some(Taken::missing(self.absent(record, epoch, why), failure)));
-        };
-        let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
-        for main in pod.containers.iter_mut().filter(|container| container.main) {
-            // Whatever its status says, a log that may hold a result is never taken for an empty one.
-            main.started |= is_success;
-        }
-        let store = self.jobs.objects();
-        let is_wanted = record.archive.state != ArchiveState::Off;
-        let key = |store: &ObjectStore| objects::archive(store.prefix(), seal::ended_at(record), &workload.job_name);
-        let target = store.filter(|_| is_wanted).map(|store| (store, key(store)));
-        let archive = target.as_ref().map(|(store, key)| store.writer(key, "text/plain; charset=utf-8"));
-        let sink = if phase == Phase::Ended { result::sink(record, epoch, store) } else { result::Sink::None };
-        let is_late = seal::is_past(record, self.settings.log_deadline, Timestamp::now());
-        let read = collect::read(source, workload, &pod, archive, sink, is_late).await?;
-        match self.jobs.job(&record.job_id).await {
-            Ok(Some(now)) if now.record.phase() == phase && !now.record.is_settled() => {}
-            other => {
-                read.abort().await;
-                other?;
-                return Ok(None);
-            }
-        }
-        let kept = read.keep().await?;
-        let archive = self.archive_of(record, epoch, target.map(|(_, key)| key), &kept);
-        self.metrics.stored(&kept);
-        let findings = self.findings(record, epoch, archive.clone(), &kept).await?;
-        let annotations = kept.main_gap.is_none().then(|| result::annotations(&kept.result));
-        Ok(Some(Taken { archive, containers: kept.containers, gaps: kept.gaps, findings, annotations }))
-    }
-
-    fn archive_of(&self, record: &JobRecord, epoch: &Epoch, key: Option<String>, kept: &Kept) -> Archive {
-        let epoch = self.jobs.objects().map(|_| epoch.clone());
-        let gaps = seal::public_gaps(&kept.gaps);
-        match &kept.archive {
-            Some(stored) => Archive {
-                state: if gaps.is_empty() { ArchiveState::Stored } else { ArchiveState::Gap },
-                key,
-                size: Some(stored.size),
-                sha256: Some(stored.sha256.clone()),
-                epoch,
-                gaps,
-            },
-            None if record.archive.state == ArchiveState::Off => Archive { epoch, ..Archive::new(ArchiveState::Off) },
-            None if record.status == Status::Dismissed => seal::gap(None, "log storage is not configured"),
-            None => Archive::new(ArchiveState::Unavailable),
-        }
-    }
-
-    /// The archive of a job without a pod: there is no object, as there is nothing to say in it.
-    fn absent(&self, record: &JobRecord, epoch: &Epoch, why: &str) -> Archive {
-        let epoch = self.jobs.objects().map(|_| epoch);
-        if record.archive.state == ArchiveState::Off {
-            Archive { epoch: epoch.cloned(), ..Archive::new(ArchiveState::Off) }
-        } else {
-            seal::gap(epoch, format!("{why}: there is no log"))
-        }
-    }
-
-    async fn findings(
-        &self,
-        record: &JobRecord,
-        epoch: &Epoch,
-        archive: Archive,
-        kept: &Kept,
-    ) -> Result<Findings, FinalizeError> {
-        let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
-        let mut findings = Findings { archive, results: Vec::new(), failure: None };
-        if !is_success || record.phase() != Phase::Ended {
-            return Ok(findings);
-        }
-        if kept.main_gap.is_some() {
-            findings.failure = Some(seal::not_collected(None));
-            return Ok(findings);
-        }
-        let prefix = self.jobs.objects().map(ObjectStore::prefix);
-        findings.results = result::outputs(record, epoch, prefix, &kept.result);
-        if let Some(Place::Stream(subject)) = findings.results.first().map(|result| result.place.clone()) {
-            match kept.result.message.clone() {
-                Some(message) => publish::result(self.jobs.nats(), subject, message).await?,
-                None => {
-                    let size = kept.result.stored.size;
-                    let message = format!(
-                        "the result of {size} bytes can't be stored: log storage is not configured, and without it \
-                         a result may have {} bytes",
-                        result::STREAM_LIMIT
-                    );
-                    findings.failure = Some((Reason::StoreUnavailable, message));
-                }
-            }
-        }
-        Ok(findings)
-    }
-
     /// The bucket fails: say so in the record and try again later, or fail the job once its time is over.
     async fn postpone(&self, record: &JobRecord, failure: StoreError) -> Result<(), FinalizeError> {
         let why = failure.public_cause();
@@ -359,7 +199,8 @@ impl Finalizer {
         seal::is_past(record, self.settings.seal_deadline, Timestamp::now())
     }
 
-    async fn write_epoch_manifest(
+    /// Stores what the seal will say, before it says it.
+    pub(crate) async fn write_epoch_manifest(
         &self,
         epoch: &Epoch,
         record: &JobRecord,
@@ -382,26 +223,13 @@ impl Finalizer {
         Ok(Some(manifest))
     }
 
-    /// Results that wait in the stream go into the bucket once there is one.
-    async fn move_results(
+    /// Another attempt won: what only this one names is deleted.
+    pub(crate) async fn after_loss(
         &self,
         record: &JobRecord,
         epoch: &Epoch,
-    ) -> Result<Vec<protocol::job_record::StoredResult>, FinalizeError> {
-        let mut results = record.results.clone();
-        let Some(store) = self.jobs.objects() else { return Ok(results) };
-        for stored in &mut results {
-            let Place::Stream(subject) = &stored.place else { continue };
-            let Some(message) = publish::last(self.jobs.nats(), subject).await? else { continue };
-            let key = objects::result(store.prefix(), &record.job_id, epoch, &stored.id);
-            store.put(&key, message.payload, "application/octet-stream").await?;
-            stored.place = Place::Object(key);
-        }
-        Ok(results)
-    }
-
-    /// Another attempt won: what only this one names is deleted.
-    async fn after_loss(&self, record: &JobRecord, epoch: &Epoch, archive: &Archive) -> Result<(), FinalizeError> {
+        archive: &Archive,
+    ) -> Result<(), FinalizeError> {
         if record.archive.key == archive.key && record.archive.sha256 != archive.sha256 && archive.sha256.is_some() {
             warn!("the archive was written again with another text than the record names");
         }
@@ -412,13 +240,5 @@ impl Finalizer {
             }
         }
         Box::pin(self.advance(&record.job_id)).await
-    }
-}
-
-impl Taken {
-    /// Nothing could be taken.
-    fn missing(archive: Archive, failure: Option<(Reason, String)>) -> Self {
-        let findings = Findings { archive: archive.clone(), results: Vec::new(), failure };
-        Self { archive, containers: Vec::new(), gaps: Vec::new(), findings, annotations: None }
     }
 }

@@ -1,12 +1,14 @@
 //! Stores what a job leaves, then seals it: log, result and manifest first, the terminal status after them.
 //!
-//! `running` → [`follow`]; `ended`, `dismissed` → [`finalize`] → [`collect`] → [`archive`], [`result`] → [`seal`] →
-//! [`release`]. What a lost message would have done, [`sweep`] does. Logs come from an executor behind [`pods`].
+//! `running` → `follow`; `ended`, `dismissed` → [`finalize`] → `take` → [`collect`] → [`archive`], [`result`] → `seal` →
+//! `release`. A log that is archived only after its job is terminal goes through `late`. What a lost message would have
+//! done, [`sweep`] does. Logs come from an executor behind [`pods`].
 
 pub mod archive;
 pub mod collect;
 pub mod finalize;
 mod follow;
+mod late;
 pub mod metrics;
 pub mod pods;
 mod release;
@@ -15,5 +17,6 @@ mod run;
 mod seal;
 pub mod settings;
 pub mod sweep;
+mod take;
 
 pub use run::{queue, run};

@@ -20,6 +20,8 @@ use crate::{
 
 /// A manifest is a record and some lines for each container.
 const MANIFEST_LIMIT: u64 = 8 * 1024 * 1024;
+/// Content type of a manifest.
+const JSON: &str = "application/json";
 
 /// Right after the seal, by its winner.
 pub(crate) async fn first(
@@ -29,27 +31,34 @@ pub(crate) async fn first(
     annotations: Option<ResultAnnotations>,
 ) -> Result<(), FinalizeError> {
     if let (Some(store), Some(manifest)) = (finalizer.jobs.objects(), manifest) {
-        write(finalizer, store, record, &manifest).await?;
+        let key = objects::manifest(store.prefix(), &record.job_id);
+        if let Err(error) = store.put(&key, serde_json::to_vec(&manifest)?.into(), JSON).await {
+            give_up_or(finalizer, record, error)?;
+        }
     }
     let_go(finalizer, record, annotations).await
 }
 
 /// For a record that was sealed before, by whomever: whatever is missing is done.
 pub(crate) async fn again(finalizer: &Finalizer, record: &JobRecord) -> Result<(), FinalizeError> {
-    let mut annotations = None;
-    if let Some(store) = finalizer.jobs.objects() {
-        let key = objects::manifest(store.prefix(), &record.job_id);
-        match store.size(&key).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                let manifest = rebuilt(store, record).await?;
-                write(finalizer, store, record, &manifest).await?;
-            }
-            Err(error) => give_up_or(finalizer, record, error)?,
-        }
-        annotations = annotations_of(store, record).await?;
-    }
+    let annotations = match finalizer.jobs.objects() {
+        Some(store) => match prepare(store, record).await {
+            Err(FinalizeError::Store(error)) => give_up_or(finalizer, record, error).map(|()| None)?,
+            prepared => prepared?,
+        },
+        None => None,
+    };
     let_go(finalizer, record, annotations).await
+}
+
+/// Writes the manifest if it is not there, and reads what is to be written on the workload.
+async fn prepare(store: &ObjectStore, record: &JobRecord) -> Result<Option<ResultAnnotations>, FinalizeError> {
+    let key = objects::manifest(store.prefix(), &record.job_id);
+    if store.size(&key).await?.is_none() {
+        let manifest = rebuilt(store, record).await?;
+        store.put(&key, serde_json::to_vec(&manifest)?.into(), JSON).await?;
+    }
+    annotations_of(store, record).await
 }
 
 /// Keys of the results that only the attempt `epoch` can have written, and that the record does not name.
@@ -59,20 +68,7 @@ pub(crate) fn own_results(prefix: &str, record: &JobRecord, epoch: &Epoch) -> Ve
     keys.filter(|key| !record.results.iter().any(|result| result.place == Place::Object(key.clone()))).collect()
 }
 
-async fn write(
-    finalizer: &Finalizer,
-    store: &ObjectStore,
-    record: &JobRecord,
-    manifest: &Manifest,
-) -> Result<(), FinalizeError> {
-    let key = objects::manifest(store.prefix(), &record.job_id);
-    match store.put(&key, serde_json::to_vec(manifest)?.into(), "application/json").await {
-        Ok(_) => Ok(()),
-        Err(error) => give_up_or(finalizer, record, error),
-    }
-}
-
-/// A pod is not held for ever for the sake of a manifest: the sweep writes it later.
+/// A pod is not held for ever for the sake of a manifest.
 fn give_up_or(finalizer: &Finalizer, record: &JobRecord, error: StoreError) -> Result<(), FinalizeError> {
     if !finalizer.is_hopeless(record) {
         return Err(error.into());
@@ -129,7 +125,14 @@ async fn let_go(
         debug!("the pod stays until log storage is configured");
         return Ok(());
     }
-    finalizer.pods.of(workload)?.release(&record.job_id, workload, annotations.as_ref()).await?;
+    match finalizer.pods.of(workload) {
+        Ok(source) => source.release(&record.job_id, workload, annotations.as_ref()).await?,
+        Err(error) if finalizer.is_hopeless(record) => {
+            warn!(error = %chain(&error), "nothing is released");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
     finalizer.metrics.released.inc();
     debug!("the pod was released");
     Ok(())

@@ -36,7 +36,7 @@ use crate::{
 /// When settings, NATS or the executor can't be used.
 pub fn run() -> anyhow::Result<()> {
     let (platform, settings) = config::load::<FinalizerSettings>("finalizer", &process_environment)?;
-    telemetry::start(&platform.telemetry)?;
+    telemetry::start(&platform.telemetry, None)?;
     let mistakes = settings.mistakes();
     anyhow::ensure!(mistakes.is_empty(), "{}", mistakes.join("; "));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct FinalizerSettings {
     /// Folder of the local executor. When it is set, its jobs are read, and no cluster is asked for.
     pub local_dir: Option<PathBuf>,
-    /// Jobs that one replica stores at once. Each takes up to four parts of an upload (`store.part_size`) of memory.
+    /// Jobs that one replica stores at once. Each takes up to two parts of an upload (`store.part_size`) of memory.
     pub max_here: usize,
     /// Jobs in hand over all replicas.
     pub max_in_hand: usize,

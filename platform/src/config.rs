@@ -51,7 +51,7 @@ impl Default for ProbeSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file or a variable can't be read.
-    #[error("the service settings can't be read: {0}")]
+    #[error("the service settings can't be read")]
     Read(#[source] config::ConfigError),
     /// Values that are read, but not allowed.
     #[error("{}", .0.join("; "))]
@@ -98,11 +98,12 @@ pub fn load<S: DeserializeOwned + Default>(
     if let Some(file) = variables(SETTINGS_FILE) {
         builder = builder.add_source(config::File::new(&file, config::FileFormat::Toml));
     }
-    let environment = config::Environment::with_prefix("QUAYSIDE")
-        .prefix_separator("_")
-        .separator("__")
-        .ignore_empty(true)
-        .try_parsing(true);
+    let environment =
+        config::Environment::with_prefix("QUAYSIDE").prefix_separator("_").separator("__").ignore_empty(true);
+    let unknown = unknown_sections(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+    if !unknown.is_empty() {
+        return Err(ConfigError::NotAllowed(unknown));
+    }
     let read = builder.add_source(environment).build().map_err(ConfigError::Read)?;
     let root: Root = read.clone().try_deserialize().map_err(ConfigError::Read)?;
     let own = match read.get::<S>(section) {
@@ -119,6 +120,20 @@ pub fn load<S: DeserializeOwned + Default>(
         shutdown_limit: root.shutdown_limit.unwrap_or(Duration::from_secs(20)),
     };
     Ok((platform, own))
+}
+
+/// Sections of the settings. Services may share one environment, so those of the others are known, too.
+const SECTIONS: [&str; 7] = ["nats", "store", "probe", "telemetry", "gateway", "dispatcher", "finalizer"];
+
+/// A misspelt section would be ignored without a word.
+fn unknown_sections(names: impl Iterator<Item = String>) -> Vec<String> {
+    names
+        .filter_map(|name| {
+            let (section, _) = name.strip_prefix("QUAYSIDE_")?.split_once("__")?;
+            let is_known = SECTIONS.contains(&section.to_lowercase().as_str());
+            (!is_known).then(|| format!("{name}: there is no section {section}; allowed: {}", SECTIONS.join(", ")))
+        })
+        .collect()
 }
 
 fn store(
@@ -226,4 +241,17 @@ pub fn read_configuration(
     let path = variables(environment::CONFIG).unwrap_or_else(|| environment::CONFIG_DEFAULT.to_owned());
     let text = std::fs::read_to_string(&path).map_err(|source| ProcessesError::Read { path: path.clone(), source })?;
     Configuration::read(&text, &path, variables).map_err(ProcessesError::Mistakes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_section_is_told_with_those_allowed() {
+        let names = ["QUAYSIDE_NATS__URL", "QUAYSIDE_FINALISER__MAX_HERE", "QUAYSIDE_PORT", "OTHER__X"];
+        let told = unknown_sections(names.into_iter().map(str::to_owned));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("QUAYSIDE_FINALISER__MAX_HERE") && told[0].contains("finalizer"), "{told:?}");
+    }
 }

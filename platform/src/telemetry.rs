@@ -9,8 +9,9 @@ use tracing_subscriber::EnvFilter;
 pub struct TelemetrySettings {
     /// `text` or `json`.
     pub format: Format,
-    /// A filter as the crate `tracing-subscriber` has them: `info`, `warn,job_dispatcher=debug`.
-    pub filter: String,
+    /// A filter as the crate `tracing-subscriber` has them: `info`, `warn,job_dispatcher=debug`. Without it the
+    /// configuration file's `logging.level` counts, and without that `info`.
+    pub filter: Option<String>,
 }
 
 /// Form of a log line.
@@ -25,7 +26,7 @@ pub enum Format {
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { format: Format::Text, filter: "info".to_owned() }
+        Self { format: Format::Text, filter: None }
     }
 }
 
@@ -42,12 +43,14 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Starts logging to the standard error output, for the whole process.
+/// Starts logging to the standard error output, for the whole process. `configured` is the level of the configuration
+/// file, where there is one.
 ///
 /// # Errors
 /// When the filter can't be read, or logging was started before.
-pub fn start(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(TelemetryError::Filter)?;
+pub fn start(settings: &TelemetrySettings, configured: Option<&str>) -> Result<(), TelemetryError> {
+    let filter = settings.filter.as_deref().or(configured).unwrap_or("info");
+    let filter = EnvFilter::try_new(filter).map_err(TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.format {
         Format::Text => builder.with_ansi(false).try_init(),

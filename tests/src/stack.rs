@@ -238,6 +238,7 @@ impl Stack {
             (_, Service::Gateway) => {
                 // The public URL is the first gateway's, whichever answers.
                 set("QUAYSIDE_URL", self.url(0));
+                set("QUAYSIDE_GATEWAY__PUBLIC_URL", self.url(0));
                 set("QUAYSIDE_PORT", self.gateway_ports[0].to_string());
                 set("CONTAINER_HOST", "127.0.0.1".to_owned());
                 set("CONTAINER_PORT", self.gateway_ports[replica].to_string());

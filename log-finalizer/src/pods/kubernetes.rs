@@ -11,6 +11,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{ListParams, LogParams, Patch, PatchParams},
+    config::KubeConfigOptions,
 };
 use protocol::{
     JobId,
@@ -51,13 +52,16 @@ pub enum ConnectError {
 }
 
 impl KubernetesPods {
-    /// A client from the kubeconfig, else from the service account; sends nothing yet. `namespace` is used outside a
-    /// cluster.
+    /// A client from the kubeconfig, else from the service account; sends nothing yet. `namespace` is used with a
+    /// kubeconfig only: in a cluster it is the service account's.
     ///
     /// # Errors
     /// When there are no credentials, or they can't be used.
     pub async fn connect(namespace: Option<String>) -> Result<Self, ConnectError> {
-        let mut config = Config::infer().await.map_err(|error| ConnectError::Credentials(Box::new(error)))?;
+        let (mut config, namespace) = match Config::from_kubeconfig(&KubeConfigOptions::default()).await {
+            Ok(config) => (config, namespace.filter(|name| !name.is_empty())),
+            Err(_) => (Config::infer().await.map_err(|error| ConnectError::Credentials(Box::new(error)))?, None),
+        };
         // Our own loops retry, and see when the server asks for less.
         config.default_retry = false;
         config.read_timeout = Some(STALL_LIMIT);

@@ -114,6 +114,12 @@ pub fn parse_event(subject: &str) -> Option<(String, JobId, Event)> {
     Some((from_token(process)?, job.parse().ok()?, event.parse().ok()?))
 }
 
+/// What a subject of `executions.>` says: the process and the job.
+pub fn parse_execution(subject: &str) -> Option<(String, JobId)> {
+    let (process, job) = subject.strip_prefix("executions.")?.split_once('.')?;
+    Some((from_token(process)?, job.parse().ok()?))
+}
+
 /// The durable consumer from which a process's executions are launched. nats-server takes names of up to 255 bytes: a
 /// process id whose token is too long is named by its hash.
 pub fn launching_consumer(process: &ProcessId) -> String {
