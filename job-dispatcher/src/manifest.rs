@@ -49,13 +49,25 @@ fn hello_world_script(lines: &[String]) -> String {
     script.join("\n")
 }
 
-/// The main container's environment.
+/// The main container's environment: what is configured, then what Quayside sets.
 ///
 /// # Errors
 /// When a value is longer than Linux takes.
 pub fn environment(plan: &JobPlan) -> Result<Vec<EnvVar>, ManifestError> {
+    let variables = [plan.process.env.clone(), own_environment(plan)].concat();
+    for variable in &variables {
+        let EnvValue::Value(text) = &variable.value else { continue };
+        let size = variable.name.len() + text.len() + 2;
+        if size > ENVIRONMENT_STRING_LIMIT {
+            return Err(ManifestError::EnvironmentTooLong { name: variable.name.clone(), size });
+        }
+    }
+    Ok(variables)
+}
+
+fn own_environment(plan: &JobPlan) -> Vec<EnvVar> {
     let value = |name: &str, value: String| EnvVar { name: name.to_owned(), value: EnvValue::Value(value) };
-    let mut variables = plan.process.env.clone();
+    let mut variables = Vec::new();
     variables.push(value(environment::JOB_ID, plan.job_id.to_string()));
     variables.push(value(environment::PROCESS_ID, plan.process.id.as_str().to_owned()));
     match plan.process.kind {
@@ -65,14 +77,7 @@ pub fn environment(plan: &JobPlan) -> Result<Vec<EnvVar>, ManifestError> {
         }
         Processor::HelloWorld => variables.push(value(environment::HELLO_WORLD_RESULT, greeting(&plan.inputs))),
     }
-    for variable in &variables {
-        let EnvValue::Value(text) = &variable.value else { continue };
-        let size = variable.name.len() + text.len() + 2;
-        if size > ENVIRONMENT_STRING_LIMIT {
-            return Err(ManifestError::EnvironmentTooLong { name: variable.name.clone(), size });
-        }
-    }
-    Ok(variables)
+    variables
 }
 
 /// The result document of hello world.
@@ -102,7 +107,7 @@ pub fn job(plan: &JobPlan, namespace: &str) -> Result<Job, ManifestError> {
     let mut main = json!({
         "name": names::main_container(&process.kind),
         "image": process.image,
-        "env": environment(plan)?.iter().map(env_var).collect::<Vec<_>>(),
+        "env": kubernetes_environment(plan)?,
         "resources": process.resources,
         "volumeMounts": process.storage.iter().map(mount).collect::<Vec<_>>(),
         "securityContext": { "allowPrivilegeEscalation": false },
@@ -160,6 +165,20 @@ fn annotations(plan: &JobPlan) -> Map<String, Value> {
         .filter(|(_, value)| value.len() <= names::ANNOTATION_VALUE_LIMIT)
         .map(|(name, value)| (name.to_owned(), Value::from(value)))
         .collect()
+}
+
+/// Kubernetes replaces `$(NAME)` in values by other variables, secrets among them
+/// (<https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>). That is for
+/// the operator's values; a client's inputs are data.
+fn kubernetes_environment(plan: &JobPlan) -> Result<Vec<Value>, ManifestError> {
+    let configured = plan.process.env.len();
+    let literal = |variable: EnvVar| match variable.value {
+        EnvValue::Value(text) => EnvVar { value: EnvValue::Value(text.replace('$', "$$")), ..variable },
+        EnvValue::Secret { .. } => variable,
+    };
+    let variables = environment(plan)?.into_iter().enumerate();
+    let variables = variables.map(|(index, it)| if index < configured { it } else { literal(it) });
+    Ok(variables.map(|variable| env_var(&variable)).collect())
 }
 
 fn env_var(variable: &EnvVar) -> Value {

@@ -218,3 +218,137 @@ fn not_started(pod: Option<&PodObservation>, deadline: Duration) -> Outcome {
         _ => because(Reason::Deadline, format!("container '{}' waits ({reason}): {details}", container.name)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(300);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn container(init: bool, state: ContainerState) -> ContainerObservation {
+        ContainerObservation { name: if init { "fetch" } else { "main" }.into(), image: "im:1".into(), init, state }
+    }
+
+    fn ended(exit_code: i32, reason: &str) -> ContainerState {
+        let (started, finished) = (Some(at(1)), Some(at(9)));
+        ContainerState::Terminated { exit_code, reason: Some(reason.into()), message: None, started, finished }
+    }
+
+    fn waiting(reason: &str) -> ContainerState {
+        ContainerState::Waiting { reason: Some(reason.into()), message: Some("details".into()) }
+    }
+
+    fn seen(state: JobState, containers: Vec<ContainerObservation>) -> Observation {
+        let pod = PodObservation {
+            name: "pod".into(),
+            uid: "pod-uid".into(),
+            created: at(0),
+            terminating: false,
+            reason: None,
+            message: None,
+            unschedulable: None,
+            containers,
+        };
+        Observation {
+            job_id: protocol::JobId::generate(1),
+            process_id: None,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            uid: "uid".into(),
+            terminating: false,
+            created: at(0),
+            state,
+            pods: vec![pod],
+        }
+    }
+
+    fn reason(judgement: Judgement) -> (Option<Reason>, String) {
+        match judgement {
+            Judgement::Ended(ended) => (ended.outcome.reason, ended.outcome.message),
+            other => panic!("not ended: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_pod_that_waits_is_judged_only_after_the_deadline() {
+        let seen = seen(JobState::Active, vec![container(false, waiting("ImagePullBackOff"))]);
+        assert_eq!(judge(&seen, at(299), DEADLINE), Judgement::Waiting);
+        let (reason, message) = reason(judge(&seen, at(300), DEADLINE));
+        assert_eq!(reason, Some(Reason::ImagePull));
+        assert!(message.contains("im:1") && message.contains("details"), "{message}");
+    }
+
+    #[test]
+    fn what_a_pod_waits_for_gives_the_reason() {
+        for (word, expected) in [
+            ("ErrImagePull", Reason::ImagePull),
+            ("InvalidImageName", Reason::ImagePull),
+            ("CreateContainerConfigError", Reason::ConfigError),
+            ("RunContainerError", Reason::StartError),
+            ("SomethingNew", Reason::Deadline),
+            ("ContainerCreating", Reason::Deadline),
+        ] {
+            let seen = seen(JobState::Active, vec![container(false, waiting(word))]);
+            assert_eq!(reason(judge(&seen, at(301), DEADLINE)).0, Some(expected), "{word}");
+        }
+        let mut nowhere = seen(JobState::Active, vec![container(false, waiting("ContainerCreating"))]);
+        nowhere.pods[0].unschedulable = Some("0/1 nodes are available".into());
+        assert_eq!(reason(judge(&nowhere, at(301), DEADLINE)).0, Some(Reason::Unschedulable));
+    }
+
+    #[test]
+    fn a_container_that_runs_has_no_deadline() {
+        let seen = seen(JobState::Active, vec![container(false, ContainerState::Running { started: Some(at(3)) })]);
+        let pod = PodName { name: "pod".into(), uid: "pod-uid".into() };
+        assert_eq!(judge(&seen, at(9_999), DEADLINE), Judgement::Running { started: at(3), pod });
+    }
+
+    #[test]
+    fn the_end_of_the_only_pod_is_the_end_whatever_the_condition_says_yet() {
+        let done = seen(JobState::Active, vec![container(false, ended(0, "Completed"))]);
+        let Judgement::Ended(done) = judge(&done, at(20), DEADLINE) else { panic!("not ended") };
+        assert!(done.outcome.is_success());
+        assert_eq!((done.started, done.finished), (Some(at(1)), at(9)), "the times are the container's");
+        let failed = seen(JobState::Active, vec![container(false, ended(3, "Error"))]);
+        let (why, message) = reason(judge(&failed, at(20), DEADLINE));
+        assert_eq!(why, Some(Reason::ExitCode));
+        assert!(message.contains("exit code 3"), "{message}");
+    }
+
+    #[test]
+    fn a_failed_init_container_ends_the_job_before_its_main_container_starts() {
+        let containers = vec![container(true, ended(2, "Error")), container(false, waiting("PodInitializing"))];
+        let (why, message) = reason(judge(&seen(JobState::Active, containers), at(20), DEADLINE));
+        assert_eq!(why, Some(Reason::ExitCode));
+        assert!(message.contains("init container 'fetch'"), "{message}");
+    }
+
+    #[test]
+    fn a_failed_job_is_explained_by_what_is_known_best() {
+        let failed = |reason: &str| JobState::Failed { reason: reason.into(), message: "m".into() };
+        let killed = seen(failed("BackoffLimitExceeded"), vec![container(false, ended(137, "OOMKilled"))]);
+        assert_eq!(reason(judge(&killed, at(20), DEADLINE)).0, Some(Reason::OOMKilled));
+        let mut evicted = seen(failed("BackoffLimitExceeded"), vec![container(false, ended(137, "Error"))]);
+        evicted.pods[0].reason = Some("Evicted".into());
+        assert_eq!(reason(judge(&evicted, at(20), DEADLINE)).0, Some(Reason::Evicted));
+        let mut without_pod = seen(failed("BackoffLimitExceeded"), vec![]);
+        without_pod.pods.clear();
+        assert_eq!(reason(judge(&without_pod, at(20), DEADLINE)).0, Some(Reason::Deleted));
+        let late = seen(failed("DeadlineExceeded"), vec![]);
+        assert_eq!(reason(judge(&late, at(20), DEADLINE)).0, Some(Reason::Deadline));
+    }
+
+    #[test]
+    fn only_a_job_that_would_go_on_by_itself_is_deleted() {
+        let stuck = seen(JobState::Active, vec![container(false, waiting("ErrImagePull"))]);
+        let Judgement::Ended(stuck) = judge(&stuck, at(301), DEADLINE) else { panic!("not ended") };
+        assert!(stuck.must_be_deleted);
+        let failed = seen(JobState::Active, vec![container(false, ended(3, "Error"))]);
+        let Judgement::Ended(failed) = judge(&failed, at(20), DEADLINE) else { panic!("not ended") };
+        assert!(!failed.must_be_deleted);
+    }
+}

@@ -14,6 +14,8 @@ use end_to_end::{
     nats_server::NatsServer,
     program::wait_until,
     s3_server::S3Server,
+    services::Service,
+    story::{Backend, Setting, process_yaml, tell},
     tools::{Tool, require},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -74,7 +76,7 @@ async fn a_successful_job_is_stored_whole_before_it_is_successful() -> Result<()
     assert_eq!(store.get(place, 100).await?.unwrap(), "a,b\n1,2\n");
     assert_eq!(result.sha256, sha256(b"a,b\n1,2\n"));
 
-    world.released(&job).await?;
+    world.released().await?;
     let manifest = world.manifest(&job).await?;
     assert_eq!(&manifest.record, record);
     let main = &manifest.containers[1];
@@ -96,7 +98,7 @@ async fn a_failed_job_keeps_its_log_and_has_no_result() -> Result<()> {
     let record = world.terminal(&job).await?.record;
     assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Stored));
     assert!(record.results.is_empty());
-    world.released(&job).await?;
+    world.released().await?;
     let all = world.s3.store()?.list(&objects::job_prefix("logs/", &job), None, 100).await?;
     assert!(all.iter().all(|object| !object.key.contains("/results/")), "{all:?}");
     Ok(())
@@ -122,7 +124,7 @@ async fn while_the_bucket_is_away_the_record_says_so_and_nothing_is_lost() -> Re
     world.s3.restart().await?;
     let record = world.terminal(&job).await?.record;
     assert_eq!((record.status, record.message.as_deref()), (Status::Successful, Some("the execution succeeded")));
-    world.released(&job).await
+    world.released().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +138,7 @@ async fn after_the_deadline_a_job_fails_with_the_bucket_as_its_reason_and_its_po
     let record = world.terminal(&job).await?.record;
     assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Gap));
     assert_eq!(record.outcome.unwrap().reason, Some(Reason::StoreUnavailable));
-    world.released(&job).await
+    world.released().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +165,7 @@ async fn without_a_bucket_the_result_is_in_the_stream_and_the_log_is_archived_on
         Some((ARCHIVE.len() + MARKED.len()) as u64)
     );
     assert_eq!(world.manifest(&job).await?.record, stored.record);
-    world.released(&job).await
+    world.released().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +209,7 @@ async fn the_log_of_a_dismissed_job_follows_its_dismissal() -> Result<()> {
     .await?;
     assert_eq!((stored.record.status, stored.record.archive.state), (Status::Dismissed, ArchiveState::Stored));
     assert!(stored.record.results.is_empty());
-    world.released(&job).await
+    world.released().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +219,7 @@ async fn a_release_that_fails_is_repeated_and_the_seal_is_not() -> Result<()> {
     let job = world.ended(None).await?;
     let _running = world.consume(&world.finalizer(Some(world.s3.store()?)));
     let sealed = world.terminal(&job).await?;
-    world.released(&job).await?;
+    world.released().await?;
     assert_eq!(world.job(&job).await?, sealed);
     assert_eq!(world.pods.reads.load(Ordering::SeqCst), 2, "each container's log is read once");
     let annotations = world.pods.annotations.lock().unwrap().clone().unwrap();
@@ -245,7 +247,39 @@ async fn a_message_that_was_lost_is_made_up_for_by_the_sweep() -> Result<()> {
     finalizer.settings = Arc::new(FinalizerSettings { sweep_after: Duration::ZERO, ..patient() });
     Sweep::new(finalizer).round().await;
     assert_eq!(world.job(&job).await?.record.status, Status::Successful);
-    world.released(&job).await
+    world.released().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finalizer_killed_right_after_the_seal_leaves_nothing_undone() {
+    let mut setting = Setting::new(Backend::Local)
+        .with_processes(&process_yaml("talks", "echo PYGEOAPI_K8S_MANAGER_RESULT_START\necho done"))
+        .with("QUAYSIDE_NATS__ACK_WAIT", "2");
+    setting.start_services = false;
+    tell("crash-after-seal", setting, async |story| {
+        for service in Service::ALL {
+            let failpoint = [("QUAYSIDE_FAILPOINT", "finalizer.after-seal")];
+            let more = if service == Service::Finalizer { &failpoint[..] } else { &[] };
+            story.stack.start_service(service, 0, more)?;
+        }
+        story.stack.wait_ready().await?;
+        let job = story.submit("talks", serde_json::json!({})).await?;
+        let died = story.stack.service(Service::Finalizer, 0)?.program.wait();
+        tokio::time::timeout(LIMIT, died).await.context("the failpoint was not reached")??;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "it was sealed: {status}");
+        let store = story.stack.objects()?;
+        ensure!(
+            store.size(&objects::manifest(store.prefix(), &job)).await?.is_none(),
+            "the manifest comes after the seal"
+        );
+        story.stack.start_service(Service::Finalizer, 0, &[])?;
+        let manifest = story.manifest(&job).await?;
+        ensure!(!manifest.containers.is_empty(), "the attempt that won tells the ranges: {manifest:?}");
+        ensure!(manifest.record.status == Status::Successful, "{manifest:?}");
+        Ok(())
+    })
+    .await;
 }
 
 struct World {
@@ -326,7 +360,7 @@ impl World {
         .await
     }
 
-    async fn released(&self, _: &JobId) -> Result<()> {
+    async fn released(&self) -> Result<()> {
         wait_until("the pod is released", LIMIT, || async {
             ensure!(self.pods.released.load(Ordering::SeqCst) > 0, "not yet");
             Ok(())

@@ -14,7 +14,8 @@ on_each!(generic_example: Local as the_generic_example_runs_locally,
 async fn generic_example(backend: Backend) {
     tell(&format!("generic-{backend:?}"), Setting::new(backend), async |story| {
         // Text that a shell would act upon.
-        let text = "it's \"quoted\" $(touch /tmp/quayside-owned) `id` ; rm -rf x \\ \n second line %s";
+        let text = "it's \"quoted\" $(touch /tmp/quayside-owned) `id` ; rm -rf x \\ \n second line %s \
+            and what Kubernetes would expand: $(GREETING) $$(PYGEOAPI_JOB_ID) $$ $x";
         let inputs = json!({ "text": text, "count": 7 });
         let value = serde_json::to_string(&inputs)?;
         let result = format!("{{\"id\": \"{PROCESS}\", \"value\": {value}}}\n");

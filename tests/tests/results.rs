@@ -1,7 +1,10 @@
 //! Results: from log markers to the client, byte for byte.
 
 use anyhow::Result;
-use end_to_end::story::{Backend, Setting, Story, process_yaml, tell};
+use end_to_end::{
+    stack::StoreChoice,
+    story::{Backend, Setting, Story, process_yaml, tell},
+};
 use reqwest::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -35,6 +38,20 @@ async fn results(backend: Backend) {
         let silent = story.execute("silent", json!({})).await?;
         assert_eq!(silent.status(), StatusCode::NO_CONTENT, "no marker, raw");
         assert_eq!(document(story, "silent").await?, json!({}), "no marker, document");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_come_back_byte_for_byte_from_another_s3_server() {
+    let mut setting = Setting::new(Backend::Local).with_processes(&processes());
+    setting.store = StoreChoice::Versitygw;
+    tell("results-versitygw", setting, async |story| {
+        assert_eq!(story.execute("snippet", json!({})).await?.text().await?, SNIPPET);
+        let job = story.submit("snippet", json!({})).await?;
+        story.wait_done(&job).await?;
+        assert!(story.archive(&job).await?.ends_with(SNIPPET));
         Ok(())
     })
     .await;

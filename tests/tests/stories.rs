@@ -29,6 +29,7 @@ mod image_pull;
 mod large_log;
 mod no_store;
 mod object_store;
+mod poison;
 mod results;
 mod token_stays_out;
 mod up;
