@@ -151,6 +151,7 @@ impl Finalizer {
             Advanced::Written(won) => {
                 info!(status = %won.record.status, archive = ?won.record.archive.state, "sealed");
                 self.metrics.sealed(&won.record);
+                failpoint::reach("finalizer.after-seal");
                 let manifest = manifest.map(|manifest| Manifest { record: won.record.clone(), ..manifest });
                 release::first(self, &won.record, manifest, taken.annotations).await
             }
@@ -233,7 +234,7 @@ impl Finalizer {
         if record.archive.key == archive.key && record.archive.sha256 != archive.sha256 && archive.sha256.is_some() {
             warn!("the archive was written again with another text than the record names");
         }
-        if let Some(store) = self.jobs.objects() {
+        if let Some(store) = self.jobs.objects().filter(|_| record.archive.epoch.as_ref() != Some(epoch)) {
             store.delete(&objects::epoch_manifest(store.prefix(), &record.job_id, epoch)).await?;
             for place in release::own_results(store.prefix(), record, epoch) {
                 store.delete(&place).await?;

@@ -10,8 +10,6 @@ use protocol::{
     manifest::Gap,
 };
 
-use crate::pods::Pod;
-
 /// What is to be done for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Todo {
@@ -133,10 +131,11 @@ pub(crate) fn public_gaps(gaps: &[Gap]) -> Vec<String> {
 }
 
 /// Why an execution that succeeded must fail when its main container's log can't be read.
-pub(crate) fn not_collected(pod: Option<&Pod>) -> (Reason, String) {
-    let message = match pod {
-        Some(_) => "the container ended, but its log, which holds the result, could not be read",
-        None => "the container ended, but its pod was gone before its log was read",
+pub(crate) fn not_collected(has_pod: bool) -> (Reason, String) {
+    let message = if has_pod {
+        "the container ended, but its log, which holds the result, could not be read"
+    } else {
+        "the container ended, but its pod was gone before its log was read"
     };
     (Reason::ResultsNotCollected, message.to_owned())
 }
@@ -202,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_success_whose_result_is_lost_fails_and_says_why() {
-        let findings = Findings { failure: Some(not_collected(None)), ..findings(ArchiveState::Gap) };
+        let findings = Findings { failure: Some(not_collected(false)), ..findings(ArchiveState::Gap) };
         let (event, record) = sealed(&ended(None), &findings, Timestamp::now()).unwrap();
         assert_eq!((event, record.outcome.unwrap().reason), (Event::Failed, Some(Reason::ResultsNotCollected)));
     }

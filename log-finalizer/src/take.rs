@@ -1,0 +1,162 @@
+//! Takes from a job's pod what is to be kept: the log into the archive, the result into its place.
+
+use jiff::Timestamp;
+use platform::{object_store::ObjectStore, publish, telemetry::chain};
+use protocol::{
+    JobRecord,
+    job_id::Epoch,
+    job_record::{Archive, ArchiveState, Phase, Place, Reason, Status},
+    manifest::{ContainerLog, Gap},
+    names::objects,
+};
+use tracing::warn;
+
+use crate::{
+    collect::{self, Kept},
+    finalize::{FinalizeError, Finalizer},
+    pods::{Pod, PodSource, PodsError, ResultAnnotations},
+    result,
+    seal::{self, Findings},
+};
+
+/// What was taken from a job's pod.
+pub(crate) struct Taken {
+    pub archive: Archive,
+    pub containers: Vec<ContainerLog>,
+    pub gaps: Vec<Gap>,
+    pub findings: Findings,
+    pub annotations: Option<ResultAnnotations>,
+}
+
+impl Taken {
+    /// Nothing could be taken.
+    pub(crate) fn missing(archive: Archive, failure: Option<(Reason, String)>) -> Self {
+        let findings = Findings { archive: archive.clone(), results: Vec::new(), failure };
+        Self { archive, containers: Vec::new(), gaps: Vec::new(), findings, annotations: None }
+    }
+}
+
+impl Finalizer {
+    /// Takes log and result of a job in `phase`; `None` when the job left that phase meanwhile, so that nothing of it may
+    /// be overwritten any more.
+    pub(crate) async fn take(
+        &self,
+        record: &JobRecord,
+        epoch: &Epoch,
+        phase: Phase,
+    ) -> Result<Option<Taken>, FinalizeError> {
+        let Some(workload) = &record.workload else {
+            let failure = Some(seal::not_collected(false));
+            return Ok(Some(Taken::missing(self.absent(record, epoch, "the job was never launched"), failure)));
+        };
+        let found = async {
+            let source = self.pods.of(workload)?;
+            Ok(source.pod(&record.job_id, workload).await?.map(|pod| (source, pod)))
+        };
+        let found: Option<(&dyn PodSource, Pod)> = match found.await {
+            Err::<_, PodsError>(error) if self.is_hopeless(record) => {
+                warn!(error = %chain(&error), "the pod is given up");
+                None
+            }
+            found => found?,
+        };
+        let Some((source, mut pod)) = found else {
+            let why = match &workload.pod_name {
+                Some(_) => "the pod was gone before its log was read",
+                None => "the job had no pod",
+            };
+            let failure = Some(seal::not_collected(false));
+            return Ok(Some(Taken::missing(self.absent(record, epoch, why), failure)));
+        };
+        let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
+        for main in pod.containers.iter_mut().filter(|container| container.main) {
+            // Whatever its status says, a log that may hold a result is never taken for an empty one.
+            main.started |= is_success;
+        }
+        let store = self.jobs.objects();
+        let is_wanted = record.archive.state != ArchiveState::Off;
+        let key = |store: &ObjectStore| objects::archive(store.prefix(), seal::ended_at(record), &workload.job_name);
+        let target = store.filter(|_| is_wanted).map(|store| (store, key(store)));
+        let archive = target.as_ref().map(|(store, key)| store.writer(key, "text/plain; charset=utf-8"));
+        let sink = if phase == Phase::Ended { result::sink(record, epoch, store) } else { result::Sink::None };
+        let is_late = seal::is_past(record, self.settings.log_deadline, Timestamp::now());
+        let read = collect::read(source, workload, &pod, archive, sink, is_late).await?;
+        match self.jobs.job(&record.job_id).await {
+            Ok(Some(now)) if now.record.phase() == phase && !now.record.is_settled() => {}
+            other => {
+                read.abort().await;
+                other?;
+                return Ok(None);
+            }
+        }
+        let kept = read.keep().await?;
+        let archive = self.archive_of(record, epoch, target.map(|(_, key)| key), &kept);
+        self.metrics.stored(&kept);
+        let findings = self.findings(record, epoch, archive.clone(), &kept).await?;
+        let annotations = kept.main_gap.is_none().then(|| result::annotations(&kept.result));
+        Ok(Some(Taken { archive, containers: kept.containers, gaps: kept.gaps, findings, annotations }))
+    }
+
+    fn archive_of(&self, record: &JobRecord, epoch: &Epoch, key: Option<String>, kept: &Kept) -> Archive {
+        let epoch = self.jobs.objects().map(|_| epoch.clone());
+        let gaps = seal::public_gaps(&kept.gaps);
+        match &kept.archive {
+            Some(stored) => Archive {
+                state: if gaps.is_empty() { ArchiveState::Stored } else { ArchiveState::Gap },
+                key,
+                size: Some(stored.size),
+                sha256: Some(stored.sha256.clone()),
+                epoch,
+                gaps,
+            },
+            None if record.archive.state == ArchiveState::Off => Archive { epoch, ..Archive::new(ArchiveState::Off) },
+            None if record.status == Status::Dismissed => seal::gap(None, "log storage is not configured"),
+            None => Archive::new(ArchiveState::Unavailable),
+        }
+    }
+
+    /// The archive of a job without a pod: there is no object, as there is nothing to say in it.
+    fn absent(&self, record: &JobRecord, epoch: &Epoch, why: &str) -> Archive {
+        let epoch = self.jobs.objects().map(|_| epoch);
+        if record.archive.state == ArchiveState::Off {
+            Archive { epoch: epoch.cloned(), ..Archive::new(ArchiveState::Off) }
+        } else {
+            seal::gap(epoch, format!("{why}: there is no log"))
+        }
+    }
+
+    async fn findings(
+        &self,
+        record: &JobRecord,
+        epoch: &Epoch,
+        archive: Archive,
+        kept: &Kept,
+    ) -> Result<Findings, FinalizeError> {
+        let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
+        let mut findings = Findings { archive, results: Vec::new(), failure: None };
+        if !is_success || record.phase() != Phase::Ended {
+            return Ok(findings);
+        }
+        if kept.main_gap.is_some() {
+            findings.failure = Some(seal::not_collected(true));
+            return Ok(findings);
+        }
+        let prefix = self.jobs.objects().map(ObjectStore::prefix);
+        findings.results = result::outputs(record, epoch, prefix, &kept.result);
+        if let Some(Place::Stream(subject)) = findings.results.first().map(|result| result.place.clone()) {
+            match kept.result.message.clone() {
+                Some(message) => publish::result(self.jobs.nats(), subject, message).await?,
+                None => {
+                    let size = kept.result.stored.size;
+                    let message = format!(
+                        "the result of {size} bytes can't be stored: log storage is not configured, and without it \
+                         a result may have {} bytes",
+                        result::STREAM_LIMIT
+                    );
+                    findings.failure = Some((Reason::StoreUnavailable, message));
+                }
+            }
+        }
+        Ok(findings)
+    }
+}
