@@ -79,7 +79,7 @@ pub(super) async fn measure(work: &Path, tools: &Tools, sizes: &Sizes, report: &
         let (ours, theirs) = (median(&accepts), median(&publishes));
         let ratio = ours / theirs;
         report.add(Figure {
-            name: format!("durable accepts, {clients} clients"),
+            name: format!("durable accepts, {clients} at once"),
             ratio,
             aim: Some(Aim::at_least(AIM, ratio)),
             ours: format!("{ours:.0}/s"),

@@ -18,6 +18,7 @@ use protocol::{
     JobId,
     names::kubernetes::{ANNOTATION_RESULT_MIMETYPE, ANNOTATION_RESULT_VALUE},
 };
+use serde_json::Value;
 
 use super::{
     bed::{Bed, within},
@@ -90,10 +91,10 @@ pub(super) async fn apply(bed: &Bed, template: &Template, count: usize) -> Resul
     let completing = async {
         while !waiting.is_empty() {
             if let Event::Apply(job) | Event::InitApply(job) = watch.try_next().await?.context("the watch ended")? {
-                if is(&job, "Failed") {
+                if has(&job, "Failed") {
                     bail!("the bare Job {} failed", job.name_any());
                 }
-                if is(&job, "Complete") {
+                if has(&job, "Complete") {
                     waiting.remove(&job.name_any());
                 }
             }
@@ -102,10 +103,11 @@ pub(super) async fn apply(bed: &Bed, template: &Template, count: usize) -> Resul
     };
     let both = async { tokio::try_join!(creating, completing) };
     let (submitted, done): (Duration, Duration) = within(limit(count), "the bare Jobs", both).await?;
-    Ok(Batch { submitted, done })
+    Ok(Batch { submitted, done, steps: Value::Null })
 }
 
-fn is(job: &Job, condition: &str) -> bool {
+/// Whether a Job has this condition.
+pub(super) fn has(job: &Job, condition: &str) -> bool {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|one| one.type_ == condition && one.status == "True")
 }

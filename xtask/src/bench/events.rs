@@ -44,13 +44,12 @@ impl Heard {
 }
 
 impl Events {
-    /// Hears of every execution that ends, or is over, from now on.
+    /// Hears of every step of every job from now on.
     pub(super) async fn listen(nats: &str) -> Result<Self> {
         let client = async_nats::connect(nats).await?;
         let stream = jetstream::new(client).get_stream_no_info(STREAM).await?;
-        let kinds = [Event::Ended, Event::Successful, Event::Failed, Event::Dismissed];
         let config = OrderedConfig {
-            filter_subjects: kinds.map(subjects::events_of_kind).to_vec(),
+            filter_subject: subjects::ALL_EVENTS.to_owned(),
             deliver_policy: DeliverPolicy::New,
             ..OrderedConfig::default()
         };
@@ -102,5 +101,11 @@ impl Events {
         let heard = self.heard.jobs();
         let events = heard.get(job).with_context(|| format!("nothing was heard of job {job}"))?;
         events.get(&event).copied().with_context(|| format!("the event {event} of job {job} was not heard"))
+    }
+
+    /// When the last of these jobs was heard to have taken that step.
+    pub(super) fn last(&self, jobs: &[JobId], event: Event) -> Option<Timestamp> {
+        let heard = self.heard.jobs();
+        jobs.iter().filter_map(|job| heard.get(job)?.get(&event).copied()).max()
     }
 }

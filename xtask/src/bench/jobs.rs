@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use end_to_end::cluster::ControllerLimits;
 use futures::{StreamExt, TryStreamExt, stream};
-use protocol::JobId;
-use serde_json::json;
+use jiff::Timestamp;
+use protocol::{Event, JobId};
+use serde_json::{Value, json};
 
 use super::{
     Sizes,
@@ -23,13 +24,18 @@ pub(super) const AT_ONCE: usize = 32;
 
 const AIM: f64 = 0.95;
 
+/// The way of a job that ends well.
+const STEPS: [Event; 5] = [Event::Accepted, Event::Launching, Event::Running, Event::Ended, Event::Successful];
+
 /// One batch of jobs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Batch {
     /// Until the last was taken.
     pub(super) submitted: Duration,
     /// Until the last was done.
     pub(super) done: Duration,
+    /// Until the last had taken each step, in seconds.
+    pub(super) steps: Value,
 }
 
 /// Batches of either kind.
@@ -50,13 +56,16 @@ pub(super) fn limit(count: usize) -> Duration {
 /// everything is stored.
 pub(super) async fn executions(bed: &Bed, count: usize) -> Result<Batch> {
     let events = Events::listen(&bed.stack.nats.url()).await?;
-    let started = Instant::now();
+    let (started, began) = (Instant::now(), Timestamp::now());
     let all = async {
         let submitting = stream::iter(0..count).map(|_| bed.gateway.submit()).buffer_unordered(AT_ONCE);
         let jobs: Vec<JobId> = submitting.try_collect().await?;
         let submitted = started.elapsed();
         events.successful(&jobs).await?;
-        Ok(Batch { submitted, done: started.elapsed() })
+        let done = started.elapsed();
+        let last = |event| Some(events.last(&jobs, event)?.duration_since(began).as_secs_f64());
+        let steps = STEPS.map(|event| (event.as_str().to_owned(), json!(last(event))));
+        Ok(Batch { submitted, done, steps: Value::Object(steps.into_iter().collect()) })
     };
     within(limit(count), "the executions", all).await
 }
@@ -70,7 +79,7 @@ pub(super) async fn more_rounds(bed: &Bed, template: &Template, sizes: &Sizes, r
                 rounds.bare.push(bare::apply(bed, template, sizes.jobs).await?);
             } else {
                 rounds.ours.push(executions(bed, sizes.jobs).await?);
-                bed.wait_released().await?;
+                bed.wait_quiet().await?;
             }
         }
     }
@@ -87,10 +96,9 @@ pub(super) fn report(rounds: &Rounds, count: usize, controllers: ControllerLimit
         ControllerLimits::Stock => "stock",
         ControllerLimits::Raised => "raised",
     };
-    let seconds = |batches: &[Batch]| -> Vec<_> {
-        let both =
-            |batch: &Batch| json!({ "submitted": batch.submitted.as_secs_f64(), "done": batch.done.as_secs_f64() });
-        batches.iter().map(both).collect()
+    let seconds = |batches: &[Batch]| -> Vec<Value> {
+        let one = |Batch { submitted, done, steps }: &Batch| json!({ "submitted": submitted.as_secs_f64(), "done": done.as_secs_f64(), "last_reached": steps });
+        batches.iter().map(one).collect()
     };
     report.add(Figure {
         name: format!("{count} executions to sealed, {controllers} controllers"),
@@ -98,7 +106,10 @@ pub(super) fn report(rounds: &Rounds, count: usize, controllers: ControllerLimit
         aim: Some(Aim::at_least(AIM, ratio)),
         ours: format!("{ours:.2}/s"),
         peer: format!("{bare:.2}/s bare Jobs to Complete"),
-        setting: format!("{AT_ONCE} clients, {} rounds, medians", rounds.ours.len()),
+        setting: match rounds.ours.len() {
+            1 => format!("{AT_ONCE} clients, one batch of each"),
+            several => format!("{AT_ONCE} clients, {several} batches of each in turns, medians"),
+        },
         numbers: json!({
             "jobs": count, "controllers": controllers, "clients": AT_ONCE,
             "ours_seconds": seconds(&rounds.ours), "bare_seconds": seconds(&rounds.bare),
