@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     JobId, ProcessId, SCHEMA,
@@ -64,6 +65,10 @@ pub struct JobRecord {
     pub parameters: Option<String>,
     /// Drawn for each write.
     pub write_id: WriteId,
+    /// Members that a newer version wrote: carried along, so that an older one which writes the next record loses
+    /// nothing.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// Status codes of the standard (OGC 18-062r2, 7.12).
@@ -350,6 +355,7 @@ impl JobRecord {
             archive: Archive::new(archive),
             parameters: None,
             write_id: WriteId::generate(),
+            unknown: Map::new(),
         }
     }
 
@@ -409,7 +415,9 @@ mod tests {
         json["later"] = serde_json::json!({"x": 1});
         json["outcome"] = serde_json::json!({"reason": "FromTheFuture", "message": "m"});
         let read: JobRecord = serde_json::from_value(json).unwrap();
-        assert_eq!(read.outcome.unwrap().reason, Some(Reason::Unknown));
+        assert_eq!(read.outcome.as_ref().unwrap().reason, Some(Reason::Unknown));
+        let written = serde_json::to_value(read.next(Timestamp::UNIX_EPOCH)).unwrap();
+        assert_eq!(written["later"], serde_json::json!({"x": 1}), "and an older writer carries them along");
     }
 
     #[test]

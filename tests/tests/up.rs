@@ -4,15 +4,20 @@ use std::{fs, net::TcpListener, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use end_to_end::{
+    cluster::KUBECONFIG_VARIABLE,
     ports,
     program::{Launch, Program, Signal, wait_until},
-    story::LIMIT,
+    story::{Backend, LIMIT, Setting, tell},
     tools::target_directory,
 };
 use serde_json::json;
 
 /// The `xtask` that runs this test, or that `cargo xtask` would run.
 fn up(folder: &Path, arguments: &[&str]) -> Result<Program> {
+    up_with(folder, arguments, &[])
+}
+
+fn up_with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Program> {
     let xtask = target_directory().join(if cfg!(debug_assertions) { "debug" } else { "release" }).join("xtask");
     ensure!(xtask.exists(), "xtask is not built: cargo build --package xtask");
     let data = folder.join("data").display().to_string();
@@ -21,6 +26,7 @@ fn up(folder: &Path, arguments: &[&str]) -> Result<Program> {
         .args(["--data", &data])
         .args(arguments)
         .env("PYGEOAPI_K8S_MANAGER_API_TOKEN", "")
+        .envs(environment.iter().copied())
         .spawn()
 }
 
@@ -123,4 +129,76 @@ async fn up_refuses_a_port_in_use_and_a_broken_configuration_with_one_message() 
     let told = program.log_tail();
     assert!(told.contains("server.url") && told.contains("resources.a.processor"), "{told}");
     assert_eq!(left_running(folder.path()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_says_which_tool_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, free) = (folder.path().join("empty").display().to_string(), ports::free().unwrap().to_string());
+    let mut program =
+        up_with(folder.path(), &["--port", &free], &[("PATH", &empty), ("CARGO_TARGET_DIR", &empty)]).unwrap();
+    assert!(!program.wait().await.unwrap().success());
+    let told = program.log_tail();
+    assert!(told.contains("error:") && told.to_lowercase().contains("go"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_runs_replicas_and_forgets_everything_when_fresh() {
+    let folder = tempfile::tempdir().unwrap();
+    let [port] = ports::all_free::<1>().unwrap();
+    let arguments = ["--port".to_owned(), port.to_string(), "--replicas".to_owned(), "2".to_owned()];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut program = up(folder.path(), &arguments).unwrap();
+    wait_up(&mut program).await.unwrap();
+    let hello = json!({ "inputs": { "name": "N" } });
+    for replica in [port, port + 1] {
+        let url = format!("http://127.0.0.1:{replica}/processes/hello-world-k8s/execution");
+        let answer = reqwest::Client::new().post(url).json(&hello).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), r#"{"id": "echo", "value": "Hello 'N'!"}"#);
+    }
+    program.stop(Duration::from_secs(60)).await.unwrap();
+    fs::write(folder.path().join("up.log"), "").unwrap();
+    let mut program = up(folder.path(), &[arguments, vec!["--fresh"]].concat()).unwrap();
+    wait_up(&mut program).await.unwrap();
+    let list: serde_json::Value =
+        reqwest::get(format!("http://127.0.0.1:{port}/jobs")).await.unwrap().json().await.unwrap();
+    assert_eq!(list["jobs"], json!([]), "--fresh starts empty");
+    program.stop(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(left_running(folder.path()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_starts_a_cluster_of_its_own_on_the_simulated_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = ports::free().unwrap().to_string();
+    let mut program = up(folder.path(), &["--port", &port, "--cluster", "simulated"]).unwrap();
+    wait_up(&mut program).await.unwrap();
+    let url = format!("http://127.0.0.1:{port}/processes/hello-world-k8s/execution");
+    let hello = json!({ "inputs": { "name": "N" } });
+    let answer = reqwest::Client::new().post(url).json(&hello).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 204, "a simulated pod prints nothing, so it has no result");
+    program.stop(Duration::from_secs(90)).await.unwrap();
+    assert_eq!(left_running(folder.path()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_uses_the_cluster_of_the_kubeconfig_on_the_real_node() {
+    let setting = Setting { start_services: false, ..Setting::new(Backend::Real) };
+    tell("up-kubernetes", setting, async |story| {
+        let folder = tempfile::tempdir()?;
+        let (port, kubeconfig) = (ports::free()?.to_string(), std::env::var(KUBECONFIG_VARIABLE)?);
+        let (namespace, _) = story.cluster()?;
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("PYGEOAPI_K8S_MANAGER_NAMESPACE", namespace.name())];
+        let mut program = up_with(folder.path(), &["--port", &port, "--executor", "kubernetes"], &environment)?;
+        wait_up(&mut program).await?;
+        let url = format!("http://127.0.0.1:{port}/processes/hello-world-k8s/execution");
+        let answer = story.http.post(url).json(&json!({ "inputs": { "name": "N" } })).send().await?;
+        assert_eq!(answer.text().await?, r#"{"id": "echo", "value": "Hello 'N'!"}"#);
+        let objects = story.kubernetes_objects().await?;
+        assert!(objects.contains("hello-world-k8s"), "it ran in that cluster: {objects}");
+        program.stop(Duration::from_secs(60)).await?;
+        assert_eq!(left_running(folder.path()), Vec::<String>::new());
+        Ok(())
+    })
+    .await;
 }

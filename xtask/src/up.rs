@@ -140,7 +140,7 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
     services::build(&say).await?;
     let cluster = match up.cluster {
         None => None,
-        Some(kind) => Some(start_cluster(kind).await?),
+        Some(kind) => Some(start_cluster(kind, data.join("cluster")).await?),
     };
     let executor = match (&cluster, up.executor) {
         (Some((_, kubeconfig)), _) => {
@@ -252,12 +252,11 @@ async fn any_ends(stack: &mut Stack) -> anyhow::Error {
     }
 }
 
-async fn start_cluster(kind: ClusterKind) -> Result<(Option<Cluster>, PathBuf)> {
+async fn start_cluster(kind: ClusterKind, folder: PathBuf) -> Result<(Option<Cluster>, PathBuf)> {
     let node = match kind {
         ClusterKind::Simulated => NodeKind::Simulated,
         ClusterKind::Real => NodeKind::Real,
     };
-    let folder = target_directory().join("quayside-cluster");
     let options =
         cluster::Options { dir: folder, nodes: vec![node], controllers: ControllerLimits::Stock, audit: false };
     let cluster = Cluster::start(&options, &say).await?;
