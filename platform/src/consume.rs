@@ -82,6 +82,8 @@ where
     while !shutdown.is_cancelled() {
         while in_hand.try_join_next().is_some() {}
         let taken = tokio::select! {
+            // Asked first, so that it gives back what it was sent before it leaves.
+            biased;
             taken = take(&nats, &queue, &places, &handler, &mut in_hand, &shutdown) => taken,
             () = shutdown.cancelled() => break,
         };
