@@ -47,6 +47,9 @@ pub struct Launcher {
     pub runtime: Handle,
 }
 
+/// A holder looks again after once to twice this time.
+const HOLD_LOOK: Duration = Duration::from_secs(30);
+
 impl Actor for Launcher {
     type Context = Context<Self>;
 }
@@ -80,6 +83,12 @@ pub enum LaunchError {
     /// The inputs can't be read from the bucket.
     #[error("the inputs can't be read")]
     Inputs(#[source] platform::object_store::StoreError),
+    /// Someone else's object has the job's name.
+    #[error("an object that is not ours has the job's name")]
+    NotOurs,
+    /// The job was launched where this process does not look.
+    #[error("the job was launched in namespace {0}, which is not served here")]
+    Elsewhere(String),
     /// An earlier incarnation is still being deleted.
     #[error("an object of the job's name is still being deleted")]
     Terminating,
@@ -134,9 +143,9 @@ impl Launcher {
     #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
     async fn launch(&self, request: &ExecutionRequest) -> Result<Launched, LaunchError> {
         let id = request.record.job_id;
-        let name = job_name(&self.job_name_prefix, &id);
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
+            let name = self.name(&stored.record)?;
             let there = self.executor.observe(&name).await?;
             match next(&stored.record, there.as_ref()) {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
@@ -145,7 +154,12 @@ impl Launcher {
                     info!(%uid, "found the job created, not recorded");
                     self.record_uid(&id, stored.record.attempt, &name, &uid).await?;
                 }
-                Next::Hold => return Ok(self.hold(&id).await),
+                Next::Hold => {
+                    // Looked at again now and then: what this process did not get to see wakes nobody.
+                    if let Some(launched) = self.hold(&id).await {
+                        return Ok(launched);
+                    }
+                }
                 Next::DeleteOther { uid } => {
                     warn!(%uid, "deleting a job that the record does not name");
                     self.executor.delete(&name, &uid).await?;
@@ -164,9 +178,9 @@ impl Launcher {
     async fn accept(&self, request: &ExecutionRequest) -> Result<Option<Stored>, LaunchError> {
         let advanced = self
             .store
-            .advance(&request.record.job_id, |stored| match stored.event {
-                None => Step::Write(Event::Accepted, Box::new(request.record.clone())),
-                Some(_) => Step::Leave,
+            .advance(&request.record.job_id, |stored| match stored.sequence {
+                0 => Step::Write(Event::Accepted, Box::new(request.record.clone())),
+                _ => Step::Leave,
             })
             .await?;
         Ok(match advanced {
@@ -222,7 +236,10 @@ impl Launcher {
                 failpoint::reach("dispatcher.after-create");
                 self.record_uid(&id, attempt, name, &uid).await
             }
-            Err(CreateError::Exists) => Ok(()),
+            Err(CreateError::Exists) => match self.executor.observe(name).await? {
+                Some(_) => Ok(()),
+                None => Err(LaunchError::NotOurs),
+            },
             Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await,
             Err(passing @ CreateError::Passing(_)) => Err(LaunchError::Create(passing)),
         }
@@ -289,10 +306,26 @@ impl Launcher {
         Ok(())
     }
 
-    async fn hold(&self, id: &JobId) -> Launched {
-        match self.watcher.send(WaitForEnd(*id)).await {
-            Ok(true) => Launched::Ended,
-            Ok(false) | Err(_) => Launched::Stopping,
+    /// `None` when it is time to look again.
+    async fn hold(&self, id: &JobId) -> Option<Launched> {
+        let look_again = HOLD_LOOK.mul_f64(1.0 + rand::random::<f64>());
+        match tokio::time::timeout(look_again, self.watcher.send(WaitForEnd(*id))).await {
+            Ok(Ok(true)) => Some(Launched::Ended),
+            Ok(Ok(false) | Err(_)) => Some(Launched::Stopping),
+            Err(_) => None,
+        }
+    }
+
+    /// The name that the record says, once there is one: today's prefix may be another.
+    fn name(&self, record: &JobRecord) -> Result<String, LaunchError> {
+        match &record.workload {
+            None => Ok(job_name(&self.job_name_prefix, &record.job_id)),
+            Some(workload)
+                if workload.namespace == self.executor.namespace() && workload.executor == self.executor.kind() =>
+            {
+                Ok(workload.job_name.clone())
+            }
+            Some(workload) => Err(LaunchError::Elsewhere(workload.namespace.clone())),
         }
     }
 

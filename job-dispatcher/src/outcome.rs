@@ -45,11 +45,14 @@ pub struct Ended {
     pub pod: Option<PodName>,
     /// True when the Job would go on by itself and has to be deleted.
     pub must_be_deleted: bool,
+    /// True when a container's own end tells it. What only a missing pod, or a condition, tells may be a view that is
+    /// behind.
+    pub is_proven: bool,
 }
 
-/// Judges what is seen of a job at `now`. A pod whose containers do not start within `start_deadline` of the Job's
-/// creation has failed.
-pub fn judge(seen: &Observation, now: Timestamp, start_deadline: Duration) -> Judgement {
+/// Judges what is seen of a job at `now`. A pod whose containers have not started after the job was seen for
+/// `start_deadline` has failed.
+pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadline: Duration) -> Judgement {
     let pod = seen.pods.last();
     let started = pod.and_then(started);
     let verdict = match &seen.state {
@@ -59,9 +62,7 @@ pub fn judge(seen: &Observation, now: Timestamp, start_deadline: Duration) -> Ju
         JobState::Active => match pod {
             Some(pod) if all_terminated(pod) => Some((by_containers(pod).unwrap_or_else(success), false)),
             Some(pod) if init_failed(pod) => by_containers(pod).map(|outcome| (outcome, false)),
-            _ if started.is_none() && is_overdue(seen, now, start_deadline) => {
-                Some((not_started(pod, start_deadline), true))
-            }
+            _ if started.is_none() && seen_for >= start_deadline => Some((not_started(pod, start_deadline), true)),
             _ => None,
         },
     };
@@ -73,15 +74,11 @@ pub fn judge(seen: &Observation, now: Timestamp, start_deadline: Duration) -> Ju
             finished: pod.and_then(finished).unwrap_or(now),
             pod: pod_name,
             must_be_deleted,
+            is_proven: pod.is_some_and(|pod| all_terminated(pod) || init_failed(pod)),
         })),
         (None, Some(started), Some(pod)) => Judgement::Running { started, pod },
         (None, _, _) => Judgement::Waiting,
     }
-}
-
-/// True once a job that has not started is over its time.
-pub fn is_overdue(seen: &Observation, now: Timestamp, start_deadline: Duration) -> bool {
-    now.duration_since(seen.created) >= start_deadline.try_into().unwrap_or(jiff::SignedDuration::MAX)
 }
 
 fn success() -> Outcome {
@@ -276,8 +273,8 @@ mod tests {
     #[test]
     fn a_pod_that_waits_is_judged_only_after_the_deadline() {
         let seen = seen(JobState::Active, vec![container(false, waiting("ImagePullBackOff"))]);
-        assert_eq!(judge(&seen, at(299), DEADLINE), Judgement::Waiting);
-        let (reason, message) = reason(judge(&seen, at(300), DEADLINE));
+        assert_eq!(judge(&seen, at(0), Duration::from_secs(299), DEADLINE), Judgement::Waiting);
+        let (reason, message) = reason(judge(&seen, at(300), Duration::from_secs(300), DEADLINE));
         assert_eq!(reason, Some(Reason::ImagePull));
         assert!(message.contains("im:1") && message.contains("details"), "{message}");
     }
@@ -293,28 +290,33 @@ mod tests {
             ("ContainerCreating", Reason::Deadline),
         ] {
             let seen = seen(JobState::Active, vec![container(false, waiting(word))]);
-            assert_eq!(reason(judge(&seen, at(301), DEADLINE)).0, Some(expected), "{word}");
+            assert_eq!(reason(judge(&seen, at(301), Duration::from_secs(301), DEADLINE)).0, Some(expected), "{word}");
         }
         let mut nowhere = seen(JobState::Active, vec![container(false, waiting("ContainerCreating"))]);
         nowhere.pods[0].unschedulable = Some("0/1 nodes are available".into());
-        assert_eq!(reason(judge(&nowhere, at(301), DEADLINE)).0, Some(Reason::Unschedulable));
+        assert_eq!(reason(judge(&nowhere, at(301), Duration::from_secs(301), DEADLINE)).0, Some(Reason::Unschedulable));
     }
 
     #[test]
     fn a_container_that_runs_has_no_deadline() {
         let seen = seen(JobState::Active, vec![container(false, ContainerState::Running { started: Some(at(3)) })]);
         let pod = PodName { name: "pod".into(), uid: "pod-uid".into() };
-        assert_eq!(judge(&seen, at(9_999), DEADLINE), Judgement::Running { started: at(3), pod });
+        assert_eq!(
+            judge(&seen, at(9_999), Duration::from_secs(9_999), DEADLINE),
+            Judgement::Running { started: at(3), pod }
+        );
     }
 
     #[test]
     fn the_end_of_the_only_pod_is_the_end_whatever_the_condition_says_yet() {
         let done = seen(JobState::Active, vec![container(false, ended(0, "Completed"))]);
-        let Judgement::Ended(done) = judge(&done, at(20), DEADLINE) else { panic!("not ended") };
+        let Judgement::Ended(done) = judge(&done, at(20), Duration::from_secs(20), DEADLINE) else {
+            panic!("not ended")
+        };
         assert!(done.outcome.is_success());
         assert_eq!((done.started, done.finished), (Some(at(1)), at(9)), "the times are the container's");
         let failed = seen(JobState::Active, vec![container(false, ended(3, "Error"))]);
-        let (why, message) = reason(judge(&failed, at(20), DEADLINE));
+        let (why, message) = reason(judge(&failed, at(20), Duration::from_secs(20), DEADLINE));
         assert_eq!(why, Some(Reason::ExitCode));
         assert!(message.contains("exit code 3"), "{message}");
     }
@@ -322,7 +324,8 @@ mod tests {
     #[test]
     fn a_failed_init_container_ends_the_job_before_its_main_container_starts() {
         let containers = vec![container(true, ended(2, "Error")), container(false, waiting("PodInitializing"))];
-        let (why, message) = reason(judge(&seen(JobState::Active, containers), at(20), DEADLINE));
+        let (why, message) =
+            reason(judge(&seen(JobState::Active, containers), at(20), Duration::from_secs(20), DEADLINE));
         assert_eq!(why, Some(Reason::ExitCode));
         assert!(message.contains("init container 'fetch'"), "{message}");
     }
@@ -331,24 +334,28 @@ mod tests {
     fn a_failed_job_is_explained_by_what_is_known_best() {
         let failed = |reason: &str| JobState::Failed { reason: reason.into(), message: "m".into() };
         let killed = seen(failed("BackoffLimitExceeded"), vec![container(false, ended(137, "OOMKilled"))]);
-        assert_eq!(reason(judge(&killed, at(20), DEADLINE)).0, Some(Reason::OOMKilled));
+        assert_eq!(reason(judge(&killed, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::OOMKilled));
         let mut evicted = seen(failed("BackoffLimitExceeded"), vec![container(false, ended(137, "Error"))]);
         evicted.pods[0].reason = Some("Evicted".into());
-        assert_eq!(reason(judge(&evicted, at(20), DEADLINE)).0, Some(Reason::Evicted));
+        assert_eq!(reason(judge(&evicted, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Evicted));
         let mut without_pod = seen(failed("BackoffLimitExceeded"), vec![]);
         without_pod.pods.clear();
-        assert_eq!(reason(judge(&without_pod, at(20), DEADLINE)).0, Some(Reason::Deleted));
+        assert_eq!(reason(judge(&without_pod, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deleted));
         let late = seen(failed("DeadlineExceeded"), vec![]);
-        assert_eq!(reason(judge(&late, at(20), DEADLINE)).0, Some(Reason::Deadline));
+        assert_eq!(reason(judge(&late, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deadline));
     }
 
     #[test]
     fn only_a_job_that_would_go_on_by_itself_is_deleted() {
         let stuck = seen(JobState::Active, vec![container(false, waiting("ErrImagePull"))]);
-        let Judgement::Ended(stuck) = judge(&stuck, at(301), DEADLINE) else { panic!("not ended") };
+        let Judgement::Ended(stuck) = judge(&stuck, at(301), Duration::from_secs(301), DEADLINE) else {
+            panic!("not ended")
+        };
         assert!(stuck.must_be_deleted);
         let failed = seen(JobState::Active, vec![container(false, ended(3, "Error"))]);
-        let Judgement::Ended(failed) = judge(&failed, at(20), DEADLINE) else { panic!("not ended") };
+        let Judgement::Ended(failed) = judge(&failed, at(20), Duration::from_secs(20), DEADLINE) else {
+            panic!("not ended")
+        };
         assert!(!failed.must_be_deleted);
     }
 }

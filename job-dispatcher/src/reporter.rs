@@ -1,6 +1,6 @@
 //! Tells the stream what was seen of a job. Every replica sees everything; compare-and-set picks who tells.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use jiff::Timestamp;
@@ -9,11 +9,11 @@ use protocol::{
     Event, JobId, JobRecord,
     job_record::{ExecutorKind, Outcome, Phase, Reason, Status},
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinError};
 use tracing::{info, warn};
 
 use crate::{
-    executor::{Executor, Observation, local},
+    executor::{Executor, ExecutorError, Observation, local},
     metrics::Metrics,
     outcome::{Ended, Judgement, PodName, judge},
 };
@@ -26,6 +26,8 @@ pub struct Reporter {
     pub executor: Executor,
     /// How long a pod may take to start.
     pub start_deadline: Duration,
+    /// Reports under way at one time: at start everything there is gets reported.
+    pub places: Arc<Semaphore>,
     /// Counts.
     pub metrics: Metrics,
     /// The runtime of the clients.
@@ -49,12 +51,34 @@ pub enum Reported {
 
 /// Tells how a job looks.
 #[derive(Message)]
-#[rtype(result = "Result<Reported, JobStoreError>")]
-pub struct Report(pub Box<Observation>);
+#[rtype(result = "Result<Reported, ReportError>")]
+pub struct Report {
+    /// What was seen.
+    pub seen: Box<Observation>,
+    /// For how long this process has seen the job: its own clock against no other.
+    pub seen_for: Duration,
+}
+
+/// A report that is to be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The record can't be read or written.
+    #[error("the record of the job can't be read or written")]
+    Store(#[from] JobStoreError),
+    /// The executor did not answer.
+    #[error("the executor can't be asked")]
+    Executor(#[from] ExecutorError),
+    /// The report was cut short.
+    #[error("the report was cut short")]
+    Lost(#[source] JoinError),
+}
+
+/// Reports under way at one time.
+pub const REPORTS: usize = 64;
 
 /// Tells that the object of a job is gone.
 #[derive(Message)]
-#[rtype(result = "Result<Reported, JobStoreError>")]
+#[rtype(result = "Result<Reported, ReportError>")]
 pub struct ReportGone {
     /// The job.
     pub job_id: JobId,
@@ -63,32 +87,59 @@ pub struct ReportGone {
 }
 
 impl Handler<Report> for Reporter {
-    type Result = ResponseFuture<Result<Reported, JobStoreError>>;
+    type Result = ResponseFuture<Result<Reported, ReportError>>;
 
-    fn handle(&mut self, Report(seen): Report, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, report: Report, _: &mut Context<Self>) -> Self::Result {
         let (store, executor, metrics) = (self.store.clone(), self.executor.clone(), self.metrics.clone());
-        let judgement = judge(&seen, Timestamp::now(), self.start_deadline);
+        let (places, deadline) = (self.places.clone(), self.start_deadline);
         let told = self.runtime.spawn(async move {
-            let reported = tell(&store, executor.kind(), &seen, &judgement, &metrics).await?;
-            if let Judgement::Ended(ended) = &judgement
-                && ended.must_be_deleted
-                && reported != Reported::NoJob
-            {
-                delete(&executor, &seen).await;
-            }
-            Ok(reported)
+            let _place = places.acquire_owned().await;
+            report.make(&store, &executor, deadline, &metrics).await
         });
-        Box::pin(async { told.await.unwrap_or(Ok(Reported::Alive)) })
+        Box::pin(async { told.await.unwrap_or_else(|lost| Err(ReportError::Lost(lost))) })
     }
 }
 
 impl Handler<ReportGone> for Reporter {
-    type Result = ResponseFuture<Result<Reported, JobStoreError>>;
+    type Result = ResponseFuture<Result<Reported, ReportError>>;
 
     fn handle(&mut self, gone: ReportGone, _: &mut Context<Self>) -> Self::Result {
-        let store = self.store.clone();
-        let told = self.runtime.spawn(async move { tell_gone(&store, &gone.job_id, &gone.uid).await });
-        Box::pin(async { told.await.unwrap_or(Ok(Reported::Alive)) })
+        let (store, places) = (self.store.clone(), self.places.clone());
+        let told = self.runtime.spawn(async move {
+            let _place = places.acquire_owned().await;
+            Ok(tell_gone(&store, &gone.job_id, &gone.uid).await?)
+        });
+        Box::pin(async { told.await.unwrap_or_else(|lost| Err(ReportError::Lost(lost))) })
+    }
+}
+
+impl Report {
+    async fn make(
+        self,
+        store: &JobStore,
+        executor: &Executor,
+        start_deadline: Duration,
+        metrics: &Metrics,
+    ) -> Result<Reported, ReportError> {
+        let Self { mut seen, seen_for } = self;
+        let mut judgement = judge(&seen, Timestamp::now(), seen_for, start_deadline);
+        if let Judgement::Ended(ended) = &judgement
+            && !ended.is_proven
+        {
+            // The watches of Jobs and of pods are two: one may be behind. Only a look at both tells.
+            match executor.observe(&seen.job_name).await? {
+                Some(now) if now.uid == seen.uid => *seen = now,
+                _ => return Ok(tell_gone(store, &seen.job_id, &seen.uid).await?),
+            }
+            judgement = judge(&seen, Timestamp::now(), seen_for, start_deadline);
+        }
+        let reported = tell(store, executor.kind(), &seen, &judgement, metrics).await?;
+        if let (Judgement::Ended(ended), Reported::Ended) = (&judgement, reported)
+            && ended.must_be_deleted
+        {
+            delete(executor, &seen).await;
+        }
+        Ok(reported)
     }
 }
 
@@ -138,6 +189,8 @@ fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executo
     match judgement {
         Judgement::Waiting => Step::Leave,
         Judgement::Running { started, pod } => running(record, *started, pod, executor),
+        // Seen waiting by one, seen running by another: the other saw more.
+        Judgement::Ended(ended) if ended.must_be_deleted && record.phase() >= Phase::Running => Step::Leave,
         Judgement::Ended(ended) => match (&ended.started, &ended.pod) {
             (Some(started), Some(pod)) if record.phase() < Phase::Running => running(record, *started, pod, executor),
             _ => self::ended(record, ended),
@@ -187,7 +240,7 @@ pub(crate) fn end(record: &JobRecord, reason: Reason, message: String) -> Step {
     }
     let now = Timestamp::now();
     let outcome = Outcome { reason: Some(reason), exit_code: None, message };
-    ended(record, &Ended { outcome, started: None, finished: now, pod: None, must_be_deleted: false })
+    ended(record, &Ended { outcome, started: None, finished: now, pod: None, must_be_deleted: false, is_proven: true })
 }
 
 async fn tell_gone(store: &JobStore, job_id: &JobId, uid: &str) -> Result<Reported, JobStoreError> {

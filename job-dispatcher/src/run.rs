@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use platform::{
     config::{self, Platform, process_environment},
     job_store::JobStore,
@@ -19,7 +19,7 @@ use protocol::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ use crate::{
     intake,
     launcher::Launcher,
     metrics::Metrics,
-    reporter::Reporter,
+    reporter::{REPORTS, Reporter},
     settings::{DispatcherSettings, ExecutorChoice},
     sweep::Sweep,
     watcher::Watcher,
@@ -108,6 +108,7 @@ async fn serve(
         store: store.clone(),
         executor: executor.clone(),
         start_deadline: settings.start_deadline,
+        places: Arc::new(Semaphore::new(REPORTS)),
         metrics: metrics.clone(),
         runtime: runtime.clone(),
     }
@@ -135,11 +136,12 @@ async fn serve(
     let watch_stop = CancellationToken::new();
     let watching = executor.clone();
     let ends = watch_stop.clone();
-    runtime.spawn(async move { watching.watch(changes, ends).await });
+    let mut watch = runtime.spawn(async move { watching.watch(changes, ends).await });
     // Nothing is launched before the level is known: a live job would be taken for a lost one.
     let is_synced = tokio::select! {
         synced = synced => synced.is_ok(),
         () = stop.cancelled() => false,
+        _ = &mut watch => bail!("the watch ended"),
     };
     if is_synced {
         health.set("watch", true);
@@ -151,12 +153,23 @@ async fn serve(
             );
         }
         tasks.spawn_on(intake::cancellations(store.clone(), executor.clone(), stop.clone()), &runtime);
-        let sweep =
-            Sweep { store, executor, processes, watcher, keep: settings.keep_jobs, every: settings.sweep_every };
+        let sweep = Sweep {
+            store,
+            executor,
+            processes,
+            watcher,
+            keep: settings.keep_jobs,
+            unconfigured_after: settings.unconfigured_after,
+            every: settings.sweep_every,
+        };
         tasks.spawn_on(sweep.run(stop.clone()), &runtime);
     }
     let finished = async { while tasks.join_next().await.is_some() {} };
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        // Without it nothing is seen any more: better another process than one that looks alive.
+        _ = &mut watch => bail!("the watch ended"),
+    }
     if shutdown::within(&stop, platform.shutdown_limit, finished).await.is_some() {
         info!("stopped");
     }

@@ -21,6 +21,9 @@ pub struct DispatcherSettings {
     /// How long objects stay after their job is terminal and archived, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub keep_jobs: Duration,
+    /// How long an execution may wait for its process to be configured, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub unconfigured_after: Duration,
     /// Time between two sweeps, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub sweep_every: Duration,
@@ -44,6 +47,7 @@ impl Default for DispatcherSettings {
             start_deadline: Duration::from_secs(300),
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),
+            unconfigured_after: Duration::from_secs(900),
             sweep_every: Duration::from_secs(60),
         }
     }

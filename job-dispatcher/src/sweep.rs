@@ -38,6 +38,8 @@ pub struct Sweep {
     pub watcher: Addr<Watcher>,
     /// How long objects stay after their job is terminal and archived.
     pub keep: Duration,
+    /// How long an execution may wait for its process to be configured.
+    pub unconfigured_after: Duration,
     /// Time between two sweeps.
     pub every: Duration,
 }
@@ -100,7 +102,10 @@ impl Sweep {
         if stored.record.status.is_terminal() {
             return self.forget_request(job).await;
         }
-        if !self.is_configured(process) {
+        // A rollout, or an operator's slip, is not the end of a job; one that runs ends by itself.
+        let waited = Timestamp::now().duration_since(stored.record.updated);
+        let is_old = waited >= self.unconfigured_after.try_into().unwrap_or(jiff::SignedDuration::MAX);
+        if stored.record.attempt == 0 && is_old && !self.is_configured(process) {
             let message = format!("the process '{process}' is not configured any more");
             self.store.advance(job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone())).await?;
         }
@@ -153,7 +158,7 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
         return false;
     }
     let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
-    let is_other = named.is_some_and(|named| named != object.uid);
+    let is_other = named != Some(object.uid.as_str());
     let never_ended_by_itself = matches!(
         record.outcome.as_ref().and_then(|outcome| outcome.reason),
         Some(Reason::ImagePull | Reason::Unschedulable | Reason::Deadline | Reason::ConfigError | Reason::StartError)

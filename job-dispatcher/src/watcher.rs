@@ -1,11 +1,13 @@
 //! Keeps the level that the executor's watch tells, has each change reported, and lets launches wait for the end.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler, WrapFuture,
 };
-use jiff::Timestamp;
 use protocol::JobId;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -13,7 +15,6 @@ use tracing::{info, warn};
 use crate::{
     executor::{Change, Observation},
     metrics::Metrics,
-    outcome::is_overdue,
     reporter::{Report, ReportGone, Reported, Reporter},
 };
 
@@ -29,12 +30,26 @@ pub struct Watcher {
 
 struct Seen {
     latest: Box<Observation>,
+    /// When this incarnation was seen first.
+    since: Instant,
     /// A report is under way.
     busy: bool,
     /// `latest` changed since the report under way began.
     stale: bool,
     /// The record says that the execution ended: nothing more is to be told.
     ended: bool,
+}
+
+impl Seen {
+    fn new(latest: Box<Observation>) -> Self {
+        Self { latest, since: Instant::now(), busy: false, stale: true, ended: false }
+    }
+
+    /// What was not told yet stays untold, even when the same is seen again.
+    fn take_in(&mut self, latest: Box<Observation>) {
+        self.stale |= self.latest != latest;
+        self.latest = latest;
+    }
 }
 
 impl Watcher {
@@ -90,11 +105,10 @@ impl Watcher {
         let id = latest.job_id;
         match self.jobs.get_mut(&id) {
             Some(seen) if seen.latest.uid == latest.uid => {
-                seen.stale = seen.latest != latest;
-                seen.latest = latest;
+                seen.take_in(latest);
             }
             _ => {
-                self.jobs.insert(id, Seen { latest, busy: false, stale: true, ended: false });
+                self.jobs.insert(id, Seen::new(latest));
             }
         }
         self.report(id, context);
@@ -107,7 +121,8 @@ impl Watcher {
             return;
         }
         (seen.busy, seen.stale) = (true, false);
-        let told = self.reporter.send(Report(seen.latest.clone())).into_actor(self);
+        let report = Report { seen: seen.latest.clone(), seen_for: seen.since.elapsed() };
+        let told = self.reporter.send(report).into_actor(self);
         context.spawn(told.map(move |told, watcher, context| {
             let Some(seen) = watcher.jobs.get_mut(&id) else { return };
             seen.busy = false;
@@ -138,11 +153,10 @@ impl Watcher {
     }
 
     fn report_overdue(&mut self, context: &mut Context<Self>) {
-        let now = Timestamp::now();
         let overdue: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, seen)| !seen.ended && !seen.busy && is_overdue(&seen.latest, now, self.start_deadline))
+            .filter(|(_, seen)| !seen.ended && !seen.busy && seen.since.elapsed() >= self.start_deadline)
             .filter(|(_, seen)| !seen.latest.has_started())
             .map(|(id, _)| *id)
             .collect();
@@ -234,5 +248,37 @@ impl Handler<KnownJobs> for Watcher {
             uid: seen.latest.uid.clone(),
         };
         self.jobs.values().filter(|seen| !seen.latest.terminating).map(known).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::executor::JobState;
+
+    fn observation(state: JobState) -> Box<Observation> {
+        Box::new(Observation {
+            job_id: JobId::generate(1),
+            process_id: None,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            uid: "u".into(),
+            terminating: false,
+            created: Timestamp::UNIX_EPOCH,
+            state,
+            pods: vec![],
+        })
+    }
+
+    #[test]
+    fn a_change_that_is_seen_twice_while_a_report_is_under_way_is_told_after_it() {
+        let mut seen = Seen::new(observation(JobState::Active));
+        (seen.busy, seen.stale) = (true, false);
+        let ended = Box::new(Observation { state: JobState::Complete, ..(*seen.latest).clone() });
+        seen.take_in(ended.clone());
+        seen.take_in(ended);
+        assert!(seen.stale);
     }
 }

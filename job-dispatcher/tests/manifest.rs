@@ -1,5 +1,8 @@
 //! The Job of the contract, member by member.
 
+// Helpers outside of `#[test]` functions fail a test by panicking, too.
+#![allow(clippy::unwrap_used)]
+
 use indexmap::IndexMap;
 use job_dispatcher::{executor::JobPlan, manifest};
 use protocol::{JobId, ProcessDefinition, ProcessId, configuration::Configuration};

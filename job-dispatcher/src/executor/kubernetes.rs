@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Change, CreateError, ExecutorError, JobPlan, Observation};
 use crate::manifest;
 
+/// How long one answer may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
 /// Runs jobs as Kubernetes Jobs; cheap to clone.
 #[derive(Clone)]
 pub struct KubernetesExecutor {
@@ -84,18 +87,21 @@ impl KubernetesExecutor {
             reason: Reason::ConfigError,
             message: platform::telemetry::chain(&error),
         })?;
-        match self.jobs.create(&PostParams::default(), &job).await {
-            Ok(created) => created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into())),
-            Err(kube::Error::Api(status)) => Err(refusal(*status)),
-            Err(error) => Err(CreateError::Passing(Box::new(error))),
+        match limited(self.jobs.create(&PostParams::default(), &job)).await {
+            Err(late) => Err(CreateError::Passing(late)),
+            Ok(Ok(created)) => created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into())),
+            Ok(Err(kube::Error::Api(status))) => Err(refusal(*status)),
+            Ok(Err(error)) => Err(CreateError::Passing(Box::new(error))),
         }
     }
 
     pub(super) async fn observe(&self, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
-        let Some(job) = self.jobs.get_opt(job_name).await.map_err(boxed)? else { return Ok(None) };
+        let Some(job) = limited(self.jobs.get_opt(job_name)).await.map_err(ExecutorError)?.map_err(boxed)? else {
+            return Ok(None);
+        };
         let Some(job_id) = observation::job_id(&job) else { return Ok(None) };
         let of_job = ListParams::default().labels(&format!("{}={job_id}", names::LABEL_JOB_ID));
-        let pods = self.pods.list(&of_job).await.map_err(boxed)?;
+        let pods = limited(self.pods.list(&of_job)).await.map_err(ExecutorError)?.map_err(boxed)?;
         Ok(observation::observe(&job, pods.items.iter()))
     }
 
@@ -106,7 +112,7 @@ impl KubernetesExecutor {
             preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
             ..DeleteParams::default()
         };
-        match self.jobs.delete(job_name, &params).await {
+        match limited(self.jobs.delete(job_name, &params)).await.map_err(ExecutorError)? {
             Ok(_) => Ok(()),
             // Gone, or another incarnation of that name: ours is gone.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -117,6 +123,11 @@ impl KubernetesExecutor {
     pub(super) async fn watch(&self, changes: mpsc::Sender<Change>, stop: CancellationToken) {
         watch::run(self.jobs.clone(), self.pods.clone(), changes, stop).await;
     }
+}
+
+/// One request, within its time: a half-open connection must not hold a launch for minutes.
+async fn limited<T>(request: impl Future<Output = T>) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+    tokio::time::timeout(REQUEST_LIMIT, request).await.map_err(Into::into)
 }
 
 fn boxed(error: kube::Error) -> ExecutorError {

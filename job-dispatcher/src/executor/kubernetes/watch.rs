@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Container, Pod, PodSpec},
+};
 use kube::{
     Api, ResourceExt,
     runtime::{
@@ -71,7 +74,7 @@ impl Level {
                 if let Some(listed) = &mut self.listed_jobs {
                     listed.insert(id);
                 }
-                let before = self.jobs.insert(id, job);
+                let before = self.jobs.insert(id, slim_job(job));
                 changes.extend(before.and_then(|before| self.replaced(&before, id)));
                 changes.extend(self.seen(id));
             }
@@ -103,7 +106,7 @@ impl Level {
                 if let Some(listed) = &mut self.listed_pods {
                     listed.insert(uid.clone());
                 }
-                self.pods.entry(id).or_default().insert(uid, pod);
+                self.pods.entry(id).or_default().insert(uid, slim_pod(pod));
                 changes.extend(self.seen(id));
             }
             Event::Delete(pod) => {
@@ -166,4 +169,28 @@ impl Level {
 
 fn gone(job: &Job, job_id: JobId) -> Option<Change> {
     Some(Change::Gone { job_id, uid: job.uid()? })
+}
+
+/// What [`observe`] looks at: without the template, inputs in its environment among it, memory is bounded by the number
+/// of Jobs.
+fn slim_job(mut job: Job) -> Job {
+    job.spec = None;
+    job.metadata.managed_fields = None;
+    if let Some(annotations) = &mut job.metadata.annotations {
+        annotations.retain(|name, _| name == names::ANNOTATION_PROCESS_ID);
+    }
+    job
+}
+
+fn slim_pod(mut pod: Pod) -> Pod {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    let slim =
+        |container: Container| Container { name: container.name, image: container.image, ..Container::default() };
+    pod.spec = pod.spec.map(|spec| PodSpec {
+        containers: spec.containers.into_iter().map(slim).collect(),
+        init_containers: spec.init_containers.map(|containers| containers.into_iter().map(slim).collect()),
+        ..PodSpec::default()
+    });
+    pod
 }
