@@ -49,7 +49,7 @@ impl Service {
 pub async fn build(progress: Progress<'_>) -> Result<()> {
     progress("building the services");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace_directory()).arg("build").arg("--quiet");
+    cargo.current_dir(workspace_directory()).arg("build");
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
