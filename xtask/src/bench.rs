@@ -160,7 +160,6 @@ async fn on_raised(
     say(&format!("{} executions", sizes.jobs));
     let mut rounds = jobs::Rounds::default();
     rounds.ours.push(jobs::executions(&bed, sizes.jobs).await?);
-    bed.wait_quiet().await?;
     let ours = audit::since(&bed, before)?;
     if asked(Topic::Memory) {
         tokio::time::sleep(sizes.settle).await;
@@ -191,7 +190,6 @@ async fn on_stock(work: &Path, tools: &Tools, sizes: &Sizes, report: &mut Report
     let mut rounds = jobs::Rounds::default();
     say(&format!("{} executions, stock controllers", sizes.stock_jobs));
     rounds.ours.push(jobs::executions(&bed, sizes.stock_jobs).await?);
-    bed.wait_quiet().await?;
     say(&format!("{} bare Jobs, stock controllers", sizes.stock_jobs));
     rounds.bare.push(bare::apply(&bed, &template, sizes.stock_jobs).await?);
     jobs::report(&rounds, sizes.stock_jobs, ControllerLimits::Stock, report);

@@ -96,6 +96,11 @@ impl Namespace {
         let parameters =
             DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
         Api::<Object>::all(client.clone()).delete(&self.name, &parameters).await?;
+        self.remove_log()
+    }
+
+    /// Removes the file of its pods' log, as [`delete`](Self::delete) does too: for who can't call that any more.
+    pub fn remove_log(&self) -> Result<()> {
         match fs::remove_file(log_file(&self.name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),

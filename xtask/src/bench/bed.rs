@@ -1,5 +1,5 @@
-//! What jobs run on: a cluster with the simulated node, and a whole Quayside whose services have users of their own there,
-//! so that the API server's audit log tells them apart from everybody else.
+//! What jobs run on: a cluster with the simulated node, and a whole Quayside whose services have users of their own
+//! there, so that the API server's audit log tells them apart from everybody else.
 
 use std::{
     fs,
@@ -61,6 +61,18 @@ pub(super) struct Bed {
     /// Everything runs on it.
     pub(super) cluster: Cluster,
     admin: Client,
+    _logs: PodLogs,
+}
+
+/// The files of the namespaces' logs lie outside of our folder: gone with this.
+struct PodLogs([Namespace; 2]);
+
+impl Drop for PodLogs {
+    fn drop(&mut self) {
+        for namespace in &self.0 {
+            namespace.remove_log().ok();
+        }
+    }
 }
 
 impl Bed {
@@ -75,8 +87,9 @@ impl Bed {
         let cluster = Cluster::start(&options, &say).await?;
         let admin = cluster.client().await?;
         let ours = Namespace::create(&admin, "ours", NodeKind::Simulated).await?;
-        ours.serve_log(&admin, gateway::LOG).await?;
         let bare = Namespace::create(&admin, "bare", NodeKind::Simulated).await?;
+        let logs = PodLogs([ours.clone(), bare.clone()]);
+        ours.serve_log(&admin, gateway::LOG).await?;
         let plain = user(&cluster, &admin, folder, &bare, PLAIN).await?;
         let plain = cluster::client(&plain).await?;
         let executor =
@@ -89,7 +102,7 @@ impl Bed {
         }
         stack.wait_ready().await?;
         let gateway = Gateway::new(&stack.url(0))?;
-        Ok(Self { stack, gateway, ours, bare, plain, cluster, admin })
+        Ok(Self { stack, gateway, ours, bare, plain, cluster, admin, _logs: logs })
     }
 
     /// A few executions, so that connections are made and caches filled; the Job of one, for the plain client.
@@ -99,7 +112,7 @@ impl Bed {
         for _ in 0..4 {
             jobs.push(self.gateway.submit().await?);
         }
-        within(LIMIT, "the first executions", events.successful(&jobs)).await?;
+        events.successful(&jobs, LIMIT).await?;
         self.wait_quiet().await?;
         let api: Api<Job> = Api::namespaced(self.admin.clone(), self.ours.name());
         let found = api.list(&ListParams::default().labels(&format!("{LABEL_JOB_ID}={}", jobs[0]))).await?;
@@ -107,8 +120,8 @@ impl Bed {
         Template::of(job, &jobs[0])
     }
 
-    /// Waits until nothing is left to do for the jobs so far: no pod is held any more, and the controllers are done too, for
-    /// they may lag behind. What comes next has the cluster for itself.
+    /// Waits until nothing is left to do for the jobs so far: no pod is held any more, and the controllers, which may lag
+    /// behind, are done too. What comes next has the cluster for itself.
     pub(super) async fn wait_quiet(&self) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.admin.clone(), self.ours.name());
         let jobs: Api<Job> = Api::namespaced(self.admin.clone(), self.ours.name());

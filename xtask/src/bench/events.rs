@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -73,8 +74,15 @@ impl Events {
         Ok(Self { heard, _task: AbortOnDropHandle::new(task) })
     }
 
-    /// Waits until every one of these jobs was heard to be successful.
-    pub(super) async fn successful(&self, jobs: &[JobId]) -> Result<()> {
+    /// Waits until every one of these jobs was heard to be successful; after `limit` fails, and says where they are.
+    pub(super) async fn successful(&self, jobs: &[JobId], limit: Duration) -> Result<()> {
+        match tokio::time::timeout(limit, self.all_successful(jobs)).await {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("after {} s {}", limit.as_secs(), self.whereabouts(jobs)),
+        }
+    }
+
+    async fn all_successful(&self, jobs: &[JobId]) -> Result<()> {
         let mut waiting: HashSet<JobId> = jobs.iter().copied().collect();
         loop {
             let changed = self.heard.changed.notified();
@@ -94,6 +102,18 @@ impl Events {
             }
             changed.await;
         }
+    }
+
+    fn whereabouts(&self, jobs: &[JobId]) -> String {
+        let heard = self.heard.jobs();
+        let newest = |job: &JobId| {
+            let events = heard.get(job)?.iter();
+            events.max_by_key(|(_, time)| **time).map(|(event, _)| event.as_str())
+        };
+        let open: Vec<(&JobId, &str)> = jobs.iter().map(|job| (job, newest(job).unwrap_or("nothing"))).collect();
+        let open: Vec<_> = open.into_iter().filter(|(_, newest)| *newest != Event::Successful.as_str()).collect();
+        let one = open.first().map(|(job, newest)| format!("; of {job} the last that was told is {newest}"));
+        format!("{} of {} jobs are not successful{}", open.len(), jobs.len(), one.unwrap_or_default())
     }
 
     /// When it heard of that.

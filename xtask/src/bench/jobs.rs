@@ -34,6 +34,8 @@ pub(super) struct Batch {
     pub(super) submitted: Duration,
     /// Until the last was done.
     pub(super) done: Duration,
+    /// Until no pod was held and all Jobs were complete, seen once a second.
+    pub(super) quiet: Duration,
     /// Until the last had taken each step, in seconds.
     pub(super) steps: Value,
 }
@@ -53,21 +55,20 @@ pub(super) fn limit(count: usize) -> Duration {
 }
 
 /// Executes `count` times, and waits until a subscriber has heard that all are successful, which is only told once
-/// everything is stored.
+/// everything is stored. Returns when the cluster is quiet again.
 pub(super) async fn executions(bed: &Bed, count: usize) -> Result<Batch> {
     let events = Events::listen(&bed.stack.nats.url()).await?;
     let (started, began) = (Instant::now(), Timestamp::now());
-    let all = async {
-        let submitting = stream::iter(0..count).map(|_| bed.gateway.submit()).buffer_unordered(AT_ONCE);
-        let jobs: Vec<JobId> = submitting.try_collect().await?;
-        let submitted = started.elapsed();
-        events.successful(&jobs).await?;
-        let done = started.elapsed();
-        let last = |event| Some(events.last(&jobs, event)?.duration_since(began).as_secs_f64());
-        let steps = STEPS.map(|event| (event.as_str().to_owned(), json!(last(event))));
-        Ok(Batch { submitted, done, steps: Value::Object(steps.into_iter().collect()) })
-    };
-    within(limit(count), "the executions", all).await
+    let submitting = stream::iter(0..count).map(|_| bed.gateway.submit()).buffer_unordered(AT_ONCE).try_collect();
+    let jobs: Vec<JobId> = within(limit(count), "the requests", submitting).await?;
+    let submitted = started.elapsed();
+    events.successful(&jobs, limit(count)).await?;
+    let done = started.elapsed();
+    let last = |event| Some(events.last(&jobs, event)?.duration_since(began).as_secs_f64());
+    let steps = STEPS.map(|event| (event.as_str().to_owned(), json!(last(event))));
+    let steps = Value::Object(steps.into_iter().collect());
+    bed.wait_quiet().await?;
+    Ok(Batch { submitted, done, quiet: started.elapsed(), steps })
 }
 
 /// The rounds after the first; who begins alternates, as what is done already slows the cluster down.
@@ -79,7 +80,6 @@ pub(super) async fn more_rounds(bed: &Bed, template: &Template, sizes: &Sizes, r
                 rounds.bare.push(bare::apply(bed, template, sizes.jobs).await?);
             } else {
                 rounds.ours.push(executions(bed, sizes.jobs).await?);
-                bed.wait_quiet().await?;
             }
         }
     }
@@ -97,7 +97,11 @@ pub(super) fn report(rounds: &Rounds, count: usize, controllers: ControllerLimit
         ControllerLimits::Raised => "raised",
     };
     let seconds = |batches: &[Batch]| -> Vec<Value> {
-        let one = |Batch { submitted, done, steps }: &Batch| json!({ "submitted": submitted.as_secs_f64(), "done": done.as_secs_f64(), "last_reached": steps });
+        let one = |batch: &Batch| {
+            let Batch { submitted, done, quiet, steps } = batch;
+            let [submitted, done, quiet] = [submitted, done, quiet].map(Duration::as_secs_f64);
+            json!({ "submitted": submitted, "done": done, "quiet": quiet, "last_reached": steps })
+        };
         batches.iter().map(one).collect()
     };
     report.add(Figure {

@@ -54,7 +54,7 @@ pub(super) async fn measure(bed: &Bed, count: usize, report: &mut Report) -> Res
     let (seen, _watch) = watch(bed).await?;
     let one = |_| async {
         let job = bed.gateway.submit().await?;
-        events.successful(&[job]).await?;
+        events.successful(&[job], limit(1)).await?;
         // Asked only after the event, as asking all the time would slow down what is measured.
         while bed.gateway.status(&job).await? != "successful" {}
         Ok::<_, anyhow::Error>((job, Timestamp::now()))
