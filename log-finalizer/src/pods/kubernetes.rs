@@ -1,9 +1,11 @@
 //! Pods of Kubernetes Jobs. Needs: pods get, list, patch; pods/log get; jobs patch.
 
-use std::{collections::BTreeMap, time::Duration};
+mod timestamps;
+
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use futures::{AsyncReadExt, FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{AsyncBufRead, AsyncReadExt, FutureExt, StreamExt, future::BoxFuture, stream};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{Container as ContainerSpec, ContainerState, ContainerStateTerminated, ContainerStatus, Pod as KubePod},
@@ -20,6 +22,7 @@ use protocol::{
 };
 use serde_json::json;
 
+use self::timestamps::Timestamps;
 use super::{Cause, Container, Held, HeldPage, LogStream, Pod, PodSource, PodsError, ResultAnnotations};
 
 /// How long one answer may take.
@@ -65,6 +68,8 @@ impl KubernetesPods {
         // Our own loops retry, and see when the server asks for less.
         config.default_retry = false;
         config.read_timeout = Some(STALL_LIMIT);
+        // The time that a connection was idle before a request is no stall.
+        config.reset_reader_on_write = true;
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
         Ok(Self::new(client, namespace))
@@ -86,7 +91,7 @@ impl KubernetesPods {
     }
 
     async fn open_log(&self, workload: &Workload, pod: &str, container: &str) -> Result<LogStream, PodsError> {
-        let parameters = LogParams { container: Some(container.to_owned()), ..LogParams::default() };
+        let parameters = LogParams { container: Some(container.to_owned()), timestamps: true, ..LogParams::default() };
         let name = container.to_owned();
         let pods = self.pods(&workload.namespace);
         let opened = tokio::time::timeout(REQUEST_LIMIT, pods.log_stream(pod, &parameters)).await;
@@ -98,16 +103,9 @@ impl KubernetesPods {
             Ok(Err(error)) => return Err(PodsError::Log { container: name, source: Box::new(error) }),
             Ok(Ok(reader)) => Box::pin(reader),
         };
-        let chunks = stream::try_unfold((reader, vec![0; CHUNK], name), |(mut reader, mut buffer, name)| async move {
-            let failed = |source: Cause| PodsError::Log { container: name.clone(), source };
-            let size = match tokio::time::timeout(STALL_LIMIT, reader.read(&mut buffer)).await {
-                Err(late) => return Err(failed(Box::new(late))),
-                Ok(read) => read.map_err(|error| failed(Box::new(error)))?,
-            };
-            let chunk = Bytes::copy_from_slice(&buffer[..size]);
-            Ok((size > 0).then_some((chunk, (reader, buffer, name))))
-        });
-        Ok(chunks.boxed())
+        let log =
+            Log { reader, buffer: vec![0; CHUNK], timestamps: Timestamps::default(), failure: None, container: name };
+        Ok(stream::try_unfold(log, Log::next).boxed())
     }
 
     async fn annotate(&self, workload: &Workload, annotations: &ResultAnnotations) -> Result<(), Cause> {
@@ -203,9 +201,10 @@ async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
     Ok(tokio::time::timeout(REQUEST_LIMIT, request).await??)
 }
 
-/// What the API server and the kubelet answer for a pod, container or log file that is not there any more.
+/// What is answered for a pod that is not there any more. 400 is none of these: the kubelet gives it for whatever keeps
+/// it from a log.
 fn is_gone(code: u16) -> bool {
-    matches!(code, 400 | 404 | 410)
+    matches!(code, 404 | 410)
 }
 
 fn gone_is_done<T>(answer: Result<T, Cause>, gone: &[u16]) -> Result<(), Cause> {
@@ -215,6 +214,38 @@ fn gone_is_done<T>(answer: Result<T, Cause>, gone: &[u16]) -> Result<(), Cause> 
             Some(kube::Error::Api(status)) if gone.contains(&status.code) => Ok(()),
             _ => Err(cause),
         },
+    }
+}
+
+/// A log being read.
+struct Log<R> {
+    reader: Pin<Box<R>>,
+    buffer: Vec<u8>,
+    timestamps: Timestamps,
+    /// What is told once the bytes before it were taken.
+    failure: Option<Cause>,
+    container: String,
+}
+
+impl<R: AsyncBufRead> Log<R> {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, PodsError> {
+        let mut log = Vec::new();
+        while log.is_empty() {
+            if let Some(source) = self.failure.take() {
+                return Err(PodsError::Log { container: self.container, source });
+            }
+            let read = match tokio::time::timeout(STALL_LIMIT, self.reader.read(&mut self.buffer)).await {
+                Err(late) => Err(Cause::from(late)),
+                Ok(Err(error)) => Err(error.into()),
+                Ok(Ok(0)) => match self.timestamps.finish() {
+                    Ok(()) => return Ok(None),
+                    Err(error) => Err(error.into()),
+                },
+                Ok(Ok(size)) => self.timestamps.push(&self.buffer[..size], &mut log).map_err(Cause::from),
+            };
+            self.failure = read.err();
+        }
+        Ok(Some((log.into(), self)))
     }
 }
 
@@ -354,6 +385,37 @@ mod tests {
     fn a_pending_pod_without_statuses_started_nothing() {
         let seen = pod_of(&pod("p", json!({ "status": { "phase": "Pending" } })));
         assert!(seen.containers.iter().all(|container| !container.started));
+    }
+
+    #[test]
+    fn only_a_pod_that_is_not_there_has_no_log_for_ever() {
+        assert!(is_gone(404) && is_gone(410));
+        assert!([400, 403, 409, 429, 500, 502, 503, 504].into_iter().all(|code| !is_gone(code)));
+    }
+
+    #[tokio::test]
+    async fn a_log_ends_with_an_error_where_the_kubelet_speaks_itself() {
+        let text = b"2026-01-31T12:00:00.000000001Z a\nfailed to read log file: input/output error".as_slice();
+        let mut log = Log {
+            reader: Box::pin(text),
+            buffer: vec![0; 7],
+            timestamps: Timestamps::default(),
+            failure: None,
+            container: "main".into(),
+        };
+        let mut bytes = Vec::new();
+        let error = loop {
+            match log.next().await {
+                Ok(next) => {
+                    let (chunk, rest) = next.unwrap();
+                    bytes.extend_from_slice(&chunk);
+                    log = rest;
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(bytes, b"a\n");
+        assert!(matches!(&error, PodsError::Log { .. }) && !error.is_lasting());
     }
 
     #[test]
