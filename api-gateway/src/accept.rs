@@ -60,6 +60,7 @@ fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execu
         }
         .unwrap_or(DEFAULT_RESULT_MEDIA_TYPE)
         .to_owned(),
+        unknown: protocol::Unknown::new(),
     };
     JobRecord {
         response: execution.response,

@@ -43,7 +43,7 @@ pub enum GatewayError {
     #[error("{}", .outcome.message)]
     JobFailed {
         /// How its execution ended.
-        outcome: Outcome,
+        outcome: Box<Outcome>,
         /// Where its status is.
         job: String,
     },
@@ -198,7 +198,8 @@ pub fn status_of_failure(reason: Option<Reason>) -> StatusCode {
             | Reason::ProcessUnavailable
             | Reason::StoreUnavailable
             | Reason::ResultsNotCollected
-            | Reason::Unknown,
+            | Reason::JobFailed
+            | Reason::Other(_),
         )
         | None => StatusCode::INTERNAL_SERVER_ERROR,
     }

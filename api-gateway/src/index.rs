@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use platform::telemetry::json_error;
 use protocol::{Event, JobEvent, JobId, JobRecord, job_record::Status, names::subjects};
 use tracing::warn;
 
@@ -108,17 +109,18 @@ impl Index {
     pub fn apply(&self, subject: &str, sequence: u64, payload: &[u8]) {
         match subjects::parse_event(subject) {
             Some((_, job, Event::Removed)) => self.apply_removal(&job, sequence),
-            Some(_) => match serde_json::from_slice::<JobEvent>(payload) {
-                Ok(event) => self.apply_record(&event.into_record(), sequence),
+            // The word does not matter: a newer version may tell of steps that this one does not know.
+            _ => match serde_json::from_slice::<JobEvent>(payload) {
+                Ok(event) if is_of(subject, event.record()) => self.apply_record(&event.into_record(), sequence),
+                Ok(_) => {
+                    warn!(%subject, "an event is on the subject of another job");
+                    self.write().sequence = sequence;
+                }
                 Err(error) => {
-                    warn!(%subject, %error, "an event can't be read");
+                    warn!(%subject, error = json_error(&error), "an event can't be read");
                     self.write().sequence = sequence;
                 }
             },
-            None => {
-                warn!(%subject, "a subject names no event");
-                self.write().sequence = sequence;
-            }
         }
     }
 
@@ -189,6 +191,11 @@ impl Index {
     }
 }
 
+fn is_of(subject: &str, record: &JobRecord) -> bool {
+    let events = subjects::events_of(&record.process_id, &record.job_id);
+    subject.starts_with(events.trim_end_matches('>'))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -204,7 +211,12 @@ mod tests {
     }
 
     fn ended(record: &JobRecord) -> JobRecord {
-        let outcome = Some(Outcome { reason: None, exit_code: Some(0), message: String::new() });
+        let outcome = Some(Outcome {
+            reason: None,
+            exit_code: Some(0),
+            message: String::new(),
+            unknown: protocol::Unknown::new(),
+        });
         JobRecord { status: Status::Successful, outcome, ..record.clone() }
     }
 
@@ -270,6 +282,19 @@ mod tests {
         assert_eq!(wait.ended().await.status, Status::Successful);
         drop(wait);
         assert_eq!(index.sizes().waits, 0);
+    }
+
+    #[test]
+    fn an_event_of_a_newer_version_counts_by_its_record() {
+        let index = Index::new(1 << 20);
+        let job = record(1000, "p", ArchiveState::Pending);
+        let payload = serde_json::to_vec(&JobEvent::new(Event::Progress, job.clone())).unwrap();
+        index.apply(&format!("jobs.p.{}.suspended", job.job_id), 1, &payload);
+        assert_eq!(index.list(&Filter::default(), 0, 10).len(), 1);
+        let other = record(2000, "p", ArchiveState::Pending);
+        let payload = serde_json::to_vec(&JobEvent::new(Event::Progress, other)).unwrap();
+        index.apply(&format!("jobs.p.{}.suspended", job.job_id), 2, &payload);
+        assert_eq!((index.sequence(), index.list(&Filter::default(), 0, 10).len()), (2, 1));
     }
 
     #[test]

@@ -43,9 +43,10 @@ pub fn plan<'a>(record: &'a JobRecord, job_url: &str) -> Result<Plan<'a>, Gatewa
                 reason: None,
                 exit_code: None,
                 message: record.message.clone().unwrap_or_else(|| "the job failed".to_owned()),
+                unknown: protocol::Unknown::new(),
             };
             let outcome = record.outcome.clone().filter(|outcome| !outcome.is_success()).unwrap_or_else(unknown);
-            Err(GatewayError::JobFailed { outcome, job: job_url.to_owned() })
+            Err(GatewayError::JobFailed { outcome: Box::new(outcome), job: job_url.to_owned() })
         }
         Status::Successful => Ok(match (record.response, record.results.as_slice()) {
             (ResponseForm::Raw, []) => Plan::Nothing,
@@ -74,6 +75,8 @@ enum ValueError {
     Gone,
     #[error("the result is in a bucket, and none is configured")]
     NoBucket,
+    #[error("the result is at a place that this version does not know")]
+    UnknownPlace,
     #[error("the task that reads the result was lost")]
     Lost,
 }
@@ -135,6 +138,7 @@ impl Values {
         let (store, place) = (self.store.clone(), result.place.clone());
         let reading = self.runtime.spawn(async move {
             match place {
+                Place::Other(_) => Err(ValueError::UnknownPlace),
                 Place::Object(key) => {
                     let objects = store.objects().ok_or(ValueError::NoBucket)?;
                     let content =
@@ -197,6 +201,7 @@ mod tests {
             size: 1,
             sha256: String::new(),
             place: Place::Stream("s".into()),
+            unknown: protocol::Unknown::new(),
         };
         record.results = (0..results).map(result).collect();
         JobRecord { status, response, ..record }
@@ -224,7 +229,12 @@ mod tests {
         failed.message = Some("could not be stored".into());
         assert_eq!(plan(&failed, "j").unwrap_err().to_string(), "could not be stored");
         let message = "container main ended with exit code 3".to_owned();
-        failed.outcome = Some(Outcome { reason: Some(Reason::ExitCode), exit_code: Some(3), message });
+        failed.outcome = Some(Outcome {
+            reason: Some(Reason::ExitCode),
+            exit_code: Some(3),
+            message,
+            unknown: protocol::Unknown::new(),
+        });
         assert_eq!(plan(&failed, "j").unwrap_err().to_string(), "container main ended with exit code 3");
     }
 }

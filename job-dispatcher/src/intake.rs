@@ -7,6 +7,7 @@ use platform::{
     consume::{self, Delivery, Verdict, WorkQueue},
     job_store::{JobStore, JobStoreError},
     publish::StreamError,
+    telemetry::json_error,
 };
 use protocol::{
     Event, ExecutionRequest, JobEvent, ProcessId,
@@ -70,7 +71,7 @@ async fn launch(store: &JobStore, launcher: Addr<Launcher>, delivery: Delivery) 
 /// A request that can't be read can't ever be launched: its job, as far as it was told, fails, and the request is kept
 /// among the dead letters instead of in the queue.
 async fn refuse(store: &JobStore, delivery: &Delivery, why: &serde_json::Error) -> Verdict {
-    let poison = Verdict::Poison { why: format!("not an execution request: {why}") };
+    let poison = Verdict::Poison { why: format!("not an execution request: {}", json_error(why)) };
     let Some((_, job)) = subjects::parse_execution(&delivery.subject) else { return poison };
     let message = "the execution request can't be read by this version".to_owned();
     match store.advance(&job, |stored| end(&stored.record, Reason::ConfigError, message.clone())).await {
@@ -105,7 +106,7 @@ pub async fn cancellations(store: JobStore, executor: Executor, stop: Cancellati
 async fn cancel(executor: &Executor, delivery: &Delivery) -> Verdict {
     let record = match serde_json::from_slice::<JobEvent>(&delivery.payload) {
         Ok(event) => event.into_record(),
-        Err(error) => return Verdict::Poison { why: format!("not a job event: {error}") },
+        Err(error) => return Verdict::Poison { why: format!("not a job event: {}", json_error(&error)) },
     };
     let Some(workload) = &record.workload else { return Verdict::Done };
     let cancelled = async {

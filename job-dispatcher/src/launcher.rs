@@ -262,6 +262,7 @@ impl Launcher {
                     job_uid: None,
                     pod_name: None,
                     pod_uid: None,
+                    unknown: protocol::Unknown::new(),
                 });
                 record.message = Some("the job is being launched".to_owned());
                 Step::Write(Event::Launching, Box::new(record))
@@ -388,6 +389,7 @@ mod tests {
             job_uid: uid.map(str::to_owned),
             pod_name: None,
             pod_uid: None,
+            unknown: protocol::Unknown::new(),
         });
         record
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use protocol::job_record::{Outcome, Reason};
+use protocol::{
+    Unknown,
+    job_record::{Outcome, Reason},
+};
 
 use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
 
@@ -82,7 +85,7 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
 }
 
 fn success() -> Outcome {
-    Outcome { reason: None, exit_code: Some(0), message: "the execution ended well".to_owned() }
+    outcome(None, Some(0), "the execution ended well".to_owned())
 }
 
 fn started(pod: &PodObservation) -> Option<Timestamp> {
@@ -141,12 +144,16 @@ fn container_failure(
         }
         _ => (Reason::ExitCode, format!("the {kind} '{name}' ended with exit code {exit_code}{details}")),
     };
-    Outcome { reason: Some(reason), exit_code: Some(exit_code), message }
+    outcome(Some(reason), Some(exit_code), message)
+}
+
+fn outcome(reason: Option<Reason>, exit_code: Option<i32>, message: String) -> Outcome {
+    Outcome { reason, exit_code, message, unknown: Unknown::new() }
 }
 
 /// Why a Job failed: by its containers where they tell, else by its pod, else by its condition.
 fn failure(pod: Option<&PodObservation>, reason: &str, message: &str) -> Outcome {
-    let because = |reason, message: String| Outcome { reason: Some(reason), exit_code: None, message };
+    let because = |reason, message: String| outcome(Some(reason), None, message);
     if reason == "DeadlineExceeded" {
         return because(Reason::Deadline, format!("the Job was active longer than allowed: {message}"));
     }
@@ -165,7 +172,7 @@ fn failure(pod: Option<&PodObservation>, reason: &str, message: &str) -> Outcome
             because(Reason::Deleted, "the pod was deleted while it ran".to_owned())
         } else {
             let details = pod.message.as_deref().unwrap_or(message);
-            because(Reason::Unknown, format!("the Job failed ({reason}): {details}"))
+            because(Reason::JobFailed, format!("the Job failed ({reason}): {details}"))
         }
     })
 }
@@ -173,8 +180,7 @@ fn failure(pod: Option<&PodObservation>, reason: &str, message: &str) -> Outcome
 /// Why a pod has not started in time, from what it waits for.
 fn not_started(pod: Option<&PodObservation>, deadline: Duration) -> Outcome {
     let limit = format!("not started within {} s", deadline.as_secs_f64());
-    let because =
-        |reason, what: String| Outcome { reason: Some(reason), exit_code: None, message: format!("{limit}: {what}") };
+    let because = |reason, what: String| outcome(Some(reason), None, format!("{limit}: {what}"));
     let Some(pod) = pod else { return because(Reason::Deadline, "the Job has no pod".to_owned()) };
     if let Some(why) = &pod.unschedulable {
         return because(Reason::Unschedulable, why.clone());

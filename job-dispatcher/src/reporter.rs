@@ -206,7 +206,7 @@ fn running(record: &JobRecord, started: Timestamp, pod: &PodName, executor: Exec
     next.status = Status::Running;
     next.started = Some(started);
     next.message = Some(match executor {
-        ExecutorKind::Kubernetes => "the job is running".to_owned(),
+        ExecutorKind::Kubernetes | ExecutorKind::Other(_) => "the job is running".to_owned(),
         ExecutorKind::Local => format!("the job is running; {}", local::MESSAGE),
     });
     name_pod(&mut next, pod);
@@ -239,7 +239,7 @@ pub(crate) fn end(record: &JobRecord, reason: Reason, message: String) -> Step {
         return Step::Leave;
     }
     let now = Timestamp::now();
-    let outcome = Outcome { reason: Some(reason), exit_code: None, message };
+    let outcome = Outcome { reason: Some(reason), exit_code: None, message, unknown: protocol::Unknown::new() };
     ended(record, &Ended { outcome, started: None, finished: now, pod: None, must_be_deleted: false, is_proven: true })
 }
 

@@ -71,6 +71,7 @@ impl Layout {
                 start,
                 size: self.position - start,
                 sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+                unknown: protocol::Unknown::new(),
             });
         }
     }

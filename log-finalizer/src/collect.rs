@@ -147,6 +147,6 @@ impl Read {
         if container.main {
             self.main_gap = Some(why.clone());
         }
-        self.gaps.push(Gap { container: container.name.clone(), why });
+        self.gaps.push(Gap { container: container.name.clone(), why, unknown: protocol::Unknown::new() });
     }
 }

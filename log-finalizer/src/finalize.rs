@@ -216,6 +216,7 @@ impl Finalizer {
             containers: taken.containers.clone(),
             gaps: taken.gaps.clone(),
             parts: Vec::new(),
+            unknown: protocol::Unknown::new(),
         };
         let key = objects::epoch_manifest(store.prefix(), &record.job_id, epoch);
         if record.archive.epoch.is_some() {

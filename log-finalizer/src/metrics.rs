@@ -79,6 +79,7 @@ impl Metrics {
             ArchiveState::Gap => "gap",
             ArchiveState::Unavailable => "unavailable",
             ArchiveState::Off => "off",
+            ArchiveState::Other(_) => "other",
         };
         self.sealed.get_or_create(&SealLabels { status: record.status.as_str(), archive }).inc();
         let waited = Timestamp::now().duration_since(seal::ended_at(record)).as_secs_f64();

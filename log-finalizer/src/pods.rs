@@ -153,6 +153,7 @@ impl Pods {
         match kind {
             ExecutorKind::Kubernetes => self.kubernetes = Some(source),
             ExecutorKind::Local => self.local = Some(source),
+            ExecutorKind::Other(_) => {}
         }
         self
     }
@@ -165,6 +166,7 @@ impl Pods {
         let source = match workload.executor {
             ExecutorKind::Kubernetes => &self.kubernetes,
             ExecutorKind::Local => &self.local,
+            other @ ExecutorKind::Other(_) => return Err(PodsError::NoExecutor(other)),
         };
         source.as_deref().ok_or(PodsError::NoExecutor(workload.executor))
     }

@@ -94,6 +94,7 @@ async fn rebuilt(store: &ObjectStore, record: &JobRecord) -> Result<Manifest, Fi
         containers: Vec::new(),
         gaps: Vec::new(),
         parts: Vec::new(),
+        unknown: protocol::Unknown::new(),
     });
     Ok(Manifest { record: record.clone(), ..manifest })
 }

@@ -157,6 +157,7 @@ pub fn outputs(record: &JobRecord, epoch: &Epoch, prefix: Option<&str>, found: &
         size: found.stored.size,
         sha256: found.stored.sha256.clone(),
         place,
+        unknown: protocol::Unknown::new(),
     }]
 }
 
@@ -197,8 +198,14 @@ mod tests {
         let now = jiff::Timestamp::UNIX_EPOCH;
         let mut record =
             JobRecord::accepted(JobId::generate(1), "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
-        record.declared_outputs =
-            outputs.iter().map(|id| DeclaredOutput { id: (*id).into(), media_type: "image/png".into() }).collect();
+        record.declared_outputs = outputs
+            .iter()
+            .map(|id| DeclaredOutput {
+                id: (*id).into(),
+                media_type: "image/png".into(),
+                unknown: protocol::Unknown::new(),
+            })
+            .collect();
         record
     }
 
@@ -262,6 +269,7 @@ mod tests {
             reason: Some(protocol::job_record::Reason::ExitCode),
             exit_code: Some(3),
             message: String::new(),
+            unknown: protocol::Unknown::new(),
         });
         assert!(matches!(sink(&record, &Epoch::generate(), None), Sink::None));
     }

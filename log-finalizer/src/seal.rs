@@ -28,6 +28,8 @@ pub(crate) fn todo(record: &JobRecord, has_store: bool) -> Todo {
     match record.phase() {
         Phase::Accepted | Phase::Launching | Phase::Running => Todo::Nothing,
         Phase::Ended => Todo::Seal,
+        // A newer version knows what this state asks for.
+        Phase::Terminal if matches!(record.archive.state, ArchiveState::Other(_)) => Todo::Nothing,
         Phase::Terminal if record.archive.state.is_settled() => Todo::Release,
         // Nobody keeps the containers of a dismissed job, so its log can't wait for a bucket.
         Phase::Terminal if has_store || record.status == Status::Dismissed => Todo::ArchiveLate,
@@ -63,14 +65,16 @@ pub(crate) fn sealed(record: &JobRecord, findings: &Findings, now: Timestamp) ->
     let mut next = record.next(now);
     let outcome = match &findings.failure {
         Some((reason, message)) if outcome.is_success() => {
-            Outcome { reason: Some(*reason), exit_code: outcome.exit_code, message: message.clone() }
+            Outcome { reason: Some(*reason), message: message.clone(), ..outcome.clone() }
         }
         _ => outcome.clone(),
     };
     next.message = Some(match findings.archive.state {
         ArchiveState::Unavailable => format!("{}; log storage is not configured, the log waits", outcome.message),
         ArchiveState::Gap => format!("{}; the log archive is not complete", outcome.message),
-        ArchiveState::Stored | ArchiveState::Off | ArchiveState::Pending => outcome.message.clone(),
+        ArchiveState::Stored | ArchiveState::Off | ArchiveState::Pending | ArchiveState::Other(_) => {
+            outcome.message.clone()
+        }
     });
     next.archive = findings.archive.clone();
     let event = if outcome.is_success() {
@@ -152,7 +156,8 @@ mod tests {
             JobRecord::accepted(JobId::generate(1), "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
         record.status = Status::Running;
         record.finished = Some(now);
-        record.outcome = Some(Outcome { reason, exit_code: Some(0), message: "it ended".into() });
+        record.outcome =
+            Some(Outcome { reason, exit_code: Some(0), message: "it ended".into(), unknown: protocol::Unknown::new() });
         record
     }
 

@@ -206,7 +206,8 @@ mod tests {
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         let mut record = JobRecord::accepted(JobId::generate(1), "p".parse().unwrap(), "1".into(), now, state);
         record.status = status;
-        record.outcome = Some(Outcome { reason: None, exit_code: None, message: String::new() });
+        record.outcome =
+            Some(Outcome { reason: None, exit_code: None, message: String::new(), unknown: protocol::Unknown::new() });
         record
     }
 

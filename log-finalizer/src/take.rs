@@ -108,6 +108,7 @@ impl Finalizer {
                 sha256: Some(stored.sha256.clone()),
                 epoch,
                 gaps,
+                unknown: protocol::Unknown::new(),
             },
             None if record.archive.state == ArchiveState::Off => Archive { epoch, ..Archive::new(ArchiveState::Off) },
             None if record.status == Status::Dismissed => seal::gap(None, "log storage is not configured"),

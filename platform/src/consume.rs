@@ -7,6 +7,8 @@ use async_nats::jetstream::{AckKind, Message, consumer, stream};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use protocol::names::subjects;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
@@ -244,8 +246,20 @@ async fn bury(nats: &Nats, queue: &WorkQueue, message: &Message, why: &str) -> R
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Quayside-Reason", one_line(why).as_str());
     let subject = subjects::dead_letter(&queue.consumer, &message.subject);
-    nats.jetstream.publish_with_headers(subject, headers, message.payload.clone()).await?.await?;
+    let kept = kept(&message.subject, &message.payload, why);
+    nats.jetstream.publish_with_headers(subject, headers, kept).await?.await?;
     Ok(())
+}
+
+/// What is kept of a message. A request holds inputs, which may be secret and are not to outlive their job: of it only
+/// what tells it from others.
+fn kept(subject: &str, payload: &Bytes, why: &str) -> Bytes {
+    if !subject.starts_with("executions.") {
+        return payload.clone();
+    }
+    let sha256: String = Sha256::digest(payload).iter().map(|byte| format!("{byte:02x}")).collect();
+    let told = json!({ "subject": subject, "size": payload.len(), "sha256": sha256, "why": one_line(why) });
+    told.to_string().into()
 }
 
 /// Header values hold no line ends.
@@ -256,5 +270,19 @@ fn one_line(text: &str) -> String {
 impl fmt::Display for Delivery {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} (delivery {})", self.subject, self.delivered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_request_that_cannot_be_used_no_input_is_kept() {
+        let payload = Bytes::from_static(br#"{"inputs": "hush"}"#);
+        let dead = String::from_utf8(kept("executions.p.j", &payload, "not\na request").to_vec()).unwrap();
+        assert!(!dead.contains("hush") && dead.contains("executions.p.j") && dead.contains("\"size\":18"), "{dead}");
+        assert!(dead.contains("not a request"), "{dead}");
+        assert_eq!(kept("jobs.p.j.accepted", &payload, "w"), payload, "events are public anyway");
     }
 }

@@ -9,7 +9,8 @@ use tracing::warn;
 use crate::{
     nats::Nats,
     object_store::{ObjectStore, StoreError},
-    publish::{self, StreamError, Written},
+    publish::{self, LastMessage, StreamError, Written},
+    telemetry,
 };
 
 /// Reads and writes job records; cheap to clone.
@@ -24,10 +25,25 @@ pub struct JobStore {
 pub struct Stored {
     /// The record.
     pub record: JobRecord,
-    /// The event that told it; `None` when only the execution request or the bucket knows the job.
+    /// The event that told it; `None` when none did (see [`Self::is_told`]), or one of a newer version.
     pub event: Option<Event>,
     /// Sequence of that event; 0 when there is none.
     pub sequence: u64,
+}
+
+impl Stored {
+    /// True when an event in the stream told of the job, be it one that this version does not know; false when only the
+    /// execution request or the bucket knows the job.
+    pub fn is_told(&self) -> bool {
+        self.sequence > 0
+    }
+}
+
+/// What the stream holds of a job.
+enum InStream {
+    Nothing,
+    Removed,
+    Job(Box<Stored>),
 }
 
 /// What [`JobStore::advance`] is to do with what it read.
@@ -89,21 +105,23 @@ impl JobStore {
     /// # Errors
     /// When stream or bucket did not answer, or hold what can't be read.
     pub async fn job(&self, job: &JobId) -> Result<Option<Stored>, JobStoreError> {
-        if let Some(stored) = self.in_stream(job).await? {
-            return Ok((stored.event != Some(Event::Removed)).then_some(stored));
+        match self.in_stream(job).await? {
+            InStream::Job(stored) => return Ok(Some(*stored)),
+            InStream::Removed => return Ok(None),
+            InStream::Nothing => {}
         }
         let manifest = self.manifest(job).await?;
         Ok(manifest.map(|manifest| Stored { record: manifest.record, event: None, sequence: 0 }))
     }
 
-    async fn in_stream(&self, job: &JobId) -> Result<Option<Stored>, JobStoreError> {
+    async fn in_stream(&self, job: &JobId) -> Result<InStream, JobStoreError> {
         if let Some(message) = publish::last(&self.nats, &subjects::events_of_job(job)).await? {
-            let event: JobEvent = decode(&message.subject, &message.payload)?;
-            let kind = subjects::parse_event(&message.subject).map(|(_, _, kind)| kind);
-            return Ok(Some(Stored { record: event.into_record(), event: kind, sequence: message.sequence }));
+            return Ok(told(&message)?);
         }
-        let request = self.execution(job).await?;
-        Ok(request.map(|request| Stored { record: request.record, event: None, sequence: 0 }))
+        Ok(match self.execution(job).await? {
+            Some(request) => InStream::Job(Box::new(Stored { record: request.record, event: None, sequence: 0 })),
+            None => InStream::Nothing,
+        })
     }
 
     /// The execution request of a job, while there is one.
@@ -126,7 +144,7 @@ impl JobStore {
         match serde_json::from_slice(&bytes) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) => {
-                warn!(%key, %error, "a manifest can't be read");
+                warn!(%key, error = telemetry::json_error(&error), "a manifest can't be read");
                 Ok(None)
             }
         }
@@ -143,11 +161,8 @@ impl JobStore {
         decide: impl Fn(&Stored) -> Step + Send,
     ) -> Result<Advanced, JobStoreError> {
         for _ in 0..CONFLICTS {
-            let Some(stored) = self.in_stream(job).await? else { return Ok(Advanced::NoJob) };
-            if stored.event == Some(Event::Removed) {
-                return Ok(Advanced::NoJob);
-            }
-            let Step::Write(event, record) = decide(&stored) else { return Ok(Advanced::Left(stored)) };
+            let InStream::Job(stored) = self.in_stream(job).await? else { return Ok(Advanced::NoJob) };
+            let Step::Write(event, record) = decide(&stored) else { return Ok(Advanced::Left(*stored)) };
             let written = publish::event(&self.nats, event, (*record).clone(), stored.sequence).await?;
             if let Written::Won { sequence } = written {
                 return Ok(Advanced::Written(Stored { record: *record, event: Some(event), sequence }));
@@ -157,6 +172,44 @@ impl JobStore {
     }
 }
 
+/// What the last event of a job tells. That of a removal need not hold a record.
+fn told(message: &LastMessage) -> Result<InStream, StreamError> {
+    let event = subjects::parse_event(&message.subject).map(|(_, _, event)| event);
+    if event == Some(Event::Removed) {
+        return Ok(InStream::Removed);
+    }
+    let record = decode::<JobEvent>(&message.subject, &message.payload)?.into_record();
+    Ok(InStream::Job(Box::new(Stored { record, event, sequence: message.sequence })))
+}
+
 fn decode<T: serde::de::DeserializeOwned>(subject: &str, payload: &[u8]) -> Result<T, StreamError> {
     serde_json::from_slice(payload).map_err(|source| StreamError::Decode { subject: subject.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use protocol::job_record::ArchiveState;
+
+    use super::*;
+
+    fn last(word: &str, payload: &[u8]) -> LastMessage {
+        let subject = format!("jobs.p.{}.{word}", JobId::generate(1000));
+        LastMessage { subject, sequence: 7, payload: payload.to_vec().into() }
+    }
+
+    #[test]
+    fn a_removed_job_is_known_by_the_subject_alone() {
+        assert!(matches!(told(&last("removed", br#"{"id": 1}"#)), Ok(InStream::Removed)));
+    }
+
+    #[test]
+    fn a_job_that_an_event_of_a_newer_version_told_counts_as_told() {
+        let id = JobId::generate(1000);
+        let record =
+            JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), Timestamp::UNIX_EPOCH, ArchiveState::Off);
+        let payload = serde_json::to_vec(&JobEvent::new(Event::Progress, record)).unwrap();
+        let Ok(InStream::Job(stored)) = told(&last("suspended", &payload)) else { panic!("not read") };
+        assert!(stored.event.is_none() && stored.is_told());
+    }
 }

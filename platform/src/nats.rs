@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use async_nats::jetstream::{self, stream};
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::{CreateStreamErrorKind, GetStreamErrorKind},
+    stream,
+};
 use protocol::names::subjects::{STREAM, STREAM_SUBJECTS};
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -62,10 +66,24 @@ pub enum NatsError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The server takes no message of the size that requests and results may have.
+    #[error(
+        "NATS takes messages of at most {max_payload} bytes: set max_payload of the server to 1 MiB, its default, or at \
+         least to {LEAST_PAYLOAD} bytes"
+    )]
+    MaxPayload {
+        /// What the server takes, in bytes.
+        max_payload: usize,
+    },
     /// The stream can't be made.
     #[error("the stream can't be created or brought up to date")]
     Stream(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// Requests and results have up to 512 KiB, and a record beside them.
+const LEAST_PAYLOAD: usize = 600 * 1024;
+/// What a server takes by default; a record with long messages and parameters may need it.
+const USUAL_PAYLOAD: usize = 1024 * 1024;
 
 /// The connection and the stream; cheap to clone.
 #[derive(Clone)]
@@ -117,6 +135,7 @@ pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Nats, NatsEr
         .connect(urls)
         .await
         .map_err(|source| NatsError::Connect { url: without_password(&settings.url), source })?;
+    check_max_payload(client.server_info().max_payload)?;
     let mut jetstream = jetstream::new(client.clone());
     jetstream.set_timeout(Duration::from_secs(5));
     ensure_stream(&jetstream, settings.replicas).await?;
@@ -124,9 +143,86 @@ pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Nats, NatsEr
     Ok(Nats { client, jetstream, stream, ack_wait: settings.ack_wait, replicas: settings.replicas })
 }
 
-/// Every service does this at its start, in whatever order they come up.
+fn check_max_payload(max_payload: usize) -> Result<(), NatsError> {
+    if max_payload < LEAST_PAYLOAD {
+        return Err(NatsError::MaxPayload { max_payload });
+    }
+    if max_payload < USUAL_PAYLOAD {
+        warn!(max_payload, usual = USUAL_PAYLOAD, "NATS takes smaller messages than usual, large requests may fail");
+    }
+    Ok(())
+}
+
+/// Every service does this at its start, in whatever order and of whatever version they come up.
 async fn ensure_stream(jetstream: &jetstream::Context, replicas: usize) -> Result<(), NatsError> {
-    let wanted = stream::Config {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| NatsError::Stream(error);
+    let wanted = wanted_stream(replicas);
+    if let Some(found) = find_stream(jetstream).await? {
+        return bring_up_to_date(jetstream, found, &wanted).await;
+    }
+    match jetstream.create_stream(wanted.clone()).await.map_err(|error| error.kind()) {
+        Ok(_) => Ok(()),
+        Err(CreateStreamErrorKind::JetStream(error)) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
+            let found = find_stream(jetstream).await?.ok_or_else(|| failed(Box::new(error)))?;
+            bring_up_to_date(jetstream, found, &wanted).await
+        }
+        Err(kind) => Err(failed(kind.to_string().into())),
+    }
+}
+
+async fn find_stream(jetstream: &jetstream::Context) -> Result<Option<stream::Config>, NatsError> {
+    match jetstream.get_stream(STREAM).await {
+        Ok(found) => Ok(Some(found.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+            _ => Err(NatsError::Stream(Box::new(error))),
+        },
+    }
+}
+
+async fn bring_up_to_date(
+    jetstream: &jetstream::Context,
+    found: stream::Config,
+    wanted: &stream::Config,
+) -> Result<(), NatsError> {
+    let merged = merged(found.clone(), wanted);
+    if merged == found {
+        return Ok(());
+    }
+    info!(subjects = ?merged.subjects, replicas = merged.num_replicas, "bringing the stream up to date");
+    jetstream.update_stream(merged).await.map(|_| ()).map_err(|error| NatsError::Stream(Box::new(error)))
+}
+
+/// The stream that is there, with what is missing. Whatever else an operator or a newer version made of it stays.
+fn merged(found: stream::Config, wanted: &stream::Config) -> stream::Config {
+    let mut merged = found;
+    for subject in &wanted.subjects {
+        if !merged.subjects.iter().any(|held| covers(held, subject)) {
+            merged.subjects.push(subject.clone());
+        }
+    }
+    merged.num_replicas = merged.num_replicas.max(wanted.num_replicas);
+    merged.max_messages_per_subject = wanted.max_messages_per_subject;
+    merged.allow_direct = wanted.allow_direct;
+    merged
+}
+
+/// True when every subject that `narrow` takes is taken by `wide`, too.
+fn covers(wide: &str, narrow: &str) -> bool {
+    let mut narrow = narrow.split('.');
+    for token in wide.split('.') {
+        match (token, narrow.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(other)) if other != ">" => {}
+            (token, Some(other)) if token == other => {}
+            _ => return false,
+        }
+    }
+    narrow.next().is_none()
+}
+
+fn wanted_stream(replicas: usize) -> stream::Config {
+    stream::Config {
         name: STREAM.to_owned(),
         description: Some("Quayside: execution requests, job events, small results".to_owned()),
         subjects: STREAM_SUBJECTS.map(str::to_owned).to_vec(),
@@ -139,10 +235,6 @@ async fn ensure_stream(jetstream: &jetstream::Context, replicas: usize) -> Resul
         num_replicas: replicas,
         duplicate_window: Duration::from_secs(120),
         ..stream::Config::default()
-    };
-    match jetstream.create_stream(wanted.clone()).await {
-        Ok(_) => Ok(()),
-        Err(_) => jetstream.update_stream(wanted).await.map(|_| ()).map_err(|error| NatsError::Stream(Box::new(error))),
     }
 }
 
@@ -163,6 +255,36 @@ fn without_password(urls: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_takes_no_large_message_is_refused_with_what_is_needed() {
+        let refused = check_max_payload(256 * 1024).unwrap_err().to_string();
+        assert!(refused.contains("262144") && refused.contains("614400"), "{refused}");
+        assert!(check_max_payload(LEAST_PAYLOAD).is_ok() && check_max_payload(USUAL_PAYLOAD).is_ok());
+    }
+
+    #[test]
+    fn what_others_made_of_the_stream_stays_and_what_is_missing_is_added() {
+        let wanted = wanted_stream(1);
+        assert_eq!(merged(wanted.clone(), &wanted), wanted);
+        let found = stream::Config {
+            subjects: vec!["jobs.>".into(), "later.>".into()],
+            num_replicas: 3,
+            max_messages_per_subject: 5,
+            max_bytes: 1 << 40,
+            ..wanted.clone()
+        };
+        let merged = merged(found, &wanted);
+        assert_eq!(merged.subjects, ["jobs.>", "later.>", "executions.>", "results.>"]);
+        assert_eq!((merged.num_replicas, merged.max_messages_per_subject, merged.max_bytes), (3, 1, 1 << 40));
+    }
+
+    #[test]
+    fn a_subject_that_a_wider_one_takes_is_not_missing() {
+        assert!(covers(">", "jobs.>") && covers("jobs.>", "jobs.>") && covers("*.>", "jobs.>"));
+        assert!(covers("a.*", "a.b") && covers("a.*", "a.*"));
+        assert!(!covers("jobs.*", "jobs.>") && !covers("jobs.a.>", "jobs.>") && !covers("jobs", "jobs.>"));
+    }
 
     #[test]
     fn a_password_in_a_url_is_not_shown() {

@@ -1,6 +1,8 @@
 //! Logging of a process: lines of text for people, JSON for collectors.
 
+use protocol::evolution::SCHEMA_TOO_NEW;
 use serde::Deserialize;
+use serde_json::error::Category;
 use tracing_subscriber::EnvFilter;
 
 /// How to log.
@@ -60,13 +62,55 @@ pub fn start(settings: &TelemetrySettings, configured: Option<&str>) -> Result<(
 }
 
 /// An error and its causes in one line, for the one place that logs it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = shown(error);
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
+        text.push_str(&shown(error));
         cause = error.source();
     }
     text
+}
+
+fn shown(error: &(dyn std::error::Error + 'static)) -> String {
+    error.downcast_ref().map_or_else(|| error.to_string(), json_error)
+}
+
+/// What is wrong with a JSON text and where, for logs and people: the error's own text quotes values, which may be
+/// secret.
+pub fn json_error(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with(SCHEMA_TOO_NEW) {
+        return text;
+    }
+    let what = match error.classify() {
+        Category::Io => "can't be read",
+        Category::Syntax => "is no JSON",
+        Category::Data => "is not what is expected",
+        Category::Eof => "ends too early",
+    };
+    format!("the JSON text {what} at line {} column {}", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] serde_json::Error);
+
+    #[test]
+    fn the_error_of_a_json_text_quotes_none_of_it() {
+        let error = serde_json::from_str::<u32>("\n \"hush\"").unwrap_err();
+        assert!(error.to_string().contains("hush"));
+        assert_eq!(chain(&Outer(error)), "outer: the JSON text is not what is expected at line 2 column 7");
+    }
+
+    #[test]
+    fn a_schema_that_is_too_new_is_named() {
+        let error = serde_json::from_str::<protocol::ExecutionRequest>(r#"{"schema": 99}"#).unwrap_err();
+        assert!(json_error(&error).contains("too new: 99"), "{error}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::{JobRecord, job_id::WriteId, job_record::Status};
@@ -96,6 +97,9 @@ impl FromStr for Event {
     }
 }
 
+/// What a segment of a URI's path is not written with as it is: all but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Prefix of a CloudEvent's type; the event's word follows.
 pub const TYPE_PREFIX: &str = "dev.quayside.job.";
 
@@ -119,7 +123,7 @@ impl JobEvent {
         Self {
             specversion: "1.0".to_owned(),
             id: record.write_id.clone(),
-            source: format!("/processes/{}", record.process_id.as_str()),
+            source: format!("/processes/{}", utf8_percent_encode(record.process_id.as_str(), RESERVED)),
             kind: format!("{TYPE_PREFIX}{event}"),
             subject: record.job_id.to_string(),
             time: record.updated,
@@ -157,6 +161,15 @@ mod tests {
         assert_eq!(json["time"], "2023-11-14T22:13:20Z");
         assert_eq!(json["id"], record.write_id.as_str());
         assert_eq!(serde_json::from_value::<JobEvent>(json).unwrap().into_record(), record);
+    }
+
+    #[test]
+    fn the_source_is_a_uri_reference_whatever_the_process_is_called() {
+        let id = JobId::generate(1_700_000_000_000);
+        let process = "hällo wörld-1.0_%".parse().unwrap();
+        let record = JobRecord::accepted(id, process, "1".into(), Timestamp::UNIX_EPOCH, ArchiveState::Pending);
+        let json = serde_json::to_value(JobEvent::new(Event::Accepted, record)).unwrap();
+        assert_eq!(json["source"], "/processes/h%C3%A4llo%20w%C3%B6rld-1.0_%25");
     }
 
     #[test]

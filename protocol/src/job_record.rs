@@ -4,10 +4,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
-    JobId, ProcessId, SCHEMA,
+    JobId, ProcessId, SCHEMA, Unknown, Word, evolution,
     job_id::{Epoch, WriteId},
 };
 
@@ -16,6 +16,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct JobRecord {
     /// [`SCHEMA`] of the writer.
+    #[serde(deserialize_with = "evolution::understood")]
     pub schema: u32,
     /// Id of the job.
     pub job_id: JobId,
@@ -65,13 +66,14 @@ pub struct JobRecord {
     pub parameters: Option<String>,
     /// Drawn for each write.
     pub write_id: WriteId,
-    /// Members that a newer version wrote: carried along, so that an older one which writes the next record loses
-    /// nothing.
+    /// See [`Unknown`].
     #[serde(flatten)]
-    pub unknown: Map<String, Value>,
+    pub unknown: Unknown,
 }
 
-/// Status codes of the standard (OGC 18-062r2, 7.12).
+/// Status codes of the standard (OGC 18-062r2, 7.12). Closed: what a job does next hangs on it, so a version that does
+/// not know a status can't leave its job alone and write about it, too. A further step of a job is told by a member of
+/// the record, a further code of the standard is added as [`crate::evolution`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -145,6 +147,9 @@ pub struct Workload {
     /// UID of that pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// The executors.
@@ -155,6 +160,9 @@ pub enum ExecutorKind {
     Kubernetes,
     /// Child processes, for trying Quayside out.
     Local,
+    /// An executor of a newer version: its workloads are not ours to touch.
+    #[serde(untagged)]
+    Other(Word),
 }
 
 /// How an execution ended.
@@ -169,6 +177,9 @@ pub struct Outcome {
     pub exit_code: Option<i32>,
     /// The sentence for a person.
     pub message: String,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 impl Outcome {
@@ -211,14 +222,19 @@ pub enum Reason {
     StoreUnavailable,
     /// The container ended, but what it left could not be read.
     ResultsNotCollected,
+    /// The Job failed for a cause that is not known.
+    JobFailed,
     /// A reason that a newer version wrote.
-    #[serde(other)]
-    Unknown,
+    #[serde(untagged)]
+    Other(Word),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, out)
+        match self {
+            Self::Other(word) => fmt::Display::fmt(word, out),
+            known => fmt::Debug::fmt(known, out),
+        }
     }
 }
 
@@ -231,6 +247,9 @@ pub enum ResponseForm {
     Raw,
     /// An object of output id → value.
     Document,
+    /// A form of a newer version; answered as a document, from which everything can be had.
+    #[serde(untagged)]
+    Other(Word),
 }
 
 /// An output that the process declares.
@@ -241,6 +260,9 @@ pub struct DeclaredOutput {
     pub id: String,
     /// Its media type, where the log has no marker for it.
     pub media_type: String,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// An output that is stored.
@@ -257,6 +279,9 @@ pub struct StoredResult {
     pub sha256: String,
     /// Where it is.
     pub place: Place,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// Id of a stored result that belongs to no single output.
@@ -270,6 +295,9 @@ pub enum Place {
     Object(String),
     /// A message on this subject of the stream.
     Stream(String),
+    /// A place of a newer version, as it wrote it.
+    #[serde(untagged)]
+    Other(Value),
 }
 
 /// The log archive of a job.
@@ -293,12 +321,15 @@ pub struct Archive {
     /// What is missing, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<String>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 impl Archive {
     /// An archive of which nothing but its state is known.
     pub fn new(state: ArchiveState) -> Self {
-        Self { state, key: None, size: None, sha256: None, epoch: None, gaps: Vec::new() }
+        Self { state, key: None, size: None, sha256: None, epoch: None, gaps: Vec::new(), unknown: Unknown::new() }
     }
 }
 
@@ -316,6 +347,9 @@ pub enum ArchiveState {
     Unavailable,
     /// Not wanted by configuration.
     Off,
+    /// A state of a newer version: not settled, and left alone.
+    #[serde(untagged)]
+    Other(Word),
 }
 
 impl ArchiveState {
@@ -355,7 +389,7 @@ impl JobRecord {
             archive: Archive::new(archive),
             parameters: None,
             write_id: WriteId::generate(),
-            unknown: Map::new(),
+            unknown: Unknown::new(),
         }
     }
 
@@ -401,6 +435,10 @@ mod tests {
         )
     }
 
+    fn word(text: &str) -> Word {
+        text.to_owned().try_into().unwrap()
+    }
+
     #[test]
     fn a_record_comes_back_from_its_json_and_has_no_null_member() {
         let record = record();
@@ -415,9 +453,52 @@ mod tests {
         json["later"] = serde_json::json!({"x": 1});
         json["outcome"] = serde_json::json!({"reason": "FromTheFuture", "message": "m"});
         let read: JobRecord = serde_json::from_value(json).unwrap();
-        assert_eq!(read.outcome.as_ref().unwrap().reason, Some(Reason::Unknown));
+        assert_eq!(read.outcome.as_ref().unwrap().reason, Some(Reason::Other(word("FromTheFuture"))));
         let written = serde_json::to_value(read.next(Timestamp::UNIX_EPOCH)).unwrap();
         assert_eq!(written["later"], serde_json::json!({"x": 1}), "and an older writer carries them along");
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_inside_comes_back_from_an_older_one() {
+        let json = serde_json::json!({
+            "schema": SCHEMA + 1, "jobId": JobId::generate(1), "processId": "p", "processVersion": "1",
+            "status": "failed", "created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z", "attempt": 1,
+            "workload": {"executor": "batch", "namespace": "n", "jobName": "j", "later": 1},
+            "outcome": {"reason": "FromTheFuture", "message": "m", "later": {"x": [1]}},
+            "response": "multipart",
+            "declaredOutputs": [{"id": "a", "mediaType": "text/plain", "later": 2}],
+            "results": [
+                {"id": "a", "mediaType": "text/plain", "size": 1, "sha256": "", "place": {"volume": {"at": "x"}}, "later": 3},
+                {"id": "b", "mediaType": "text/plain", "size": 1, "sha256": "", "place": {"object": "key"}},
+            ],
+            "archive": {"state": "frozen", "later": 4},
+            "writeId": "w",
+        });
+        let read: JobRecord = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), json);
+        assert_eq!(read.outcome.unwrap().reason.unwrap().to_string(), "FromTheFuture");
+        assert!(!read.archive.state.is_settled());
+        assert_eq!(read.results[1].place, Place::Object("key".into()));
+    }
+
+    #[test]
+    fn words_of_this_version_are_written_as_ever() {
+        assert_eq!(serde_json::to_value(Reason::OOMKilled).unwrap(), "OOMKilled");
+        assert_eq!(serde_json::to_value(ExecutorKind::Local).unwrap(), "local");
+        assert_eq!(serde_json::to_value(ResponseForm::Document).unwrap(), "document");
+        assert_eq!(serde_json::to_value(ArchiveState::Gap).unwrap(), "gap");
+        let place = serde_json::to_value(Place::Stream("s".into())).unwrap();
+        assert_eq!(place, serde_json::json!({"stream": "s"}));
+    }
+
+    #[test]
+    fn a_schema_beyond_the_next_is_refused_by_its_number() {
+        let mut json = serde_json::to_value(record()).unwrap();
+        json["schema"] = (SCHEMA + 1).into();
+        assert!(serde_json::from_value::<JobRecord>(json.clone()).is_ok());
+        json["schema"] = (SCHEMA + 2).into();
+        let error = serde_json::from_value::<JobRecord>(json).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{} {}", evolution::SCHEMA_TOO_NEW, SCHEMA + 2)), "{error}");
     }
 
     #[test]
@@ -428,7 +509,8 @@ mod tests {
         phases.push(record.phase());
         record.status = Status::Running;
         phases.push(record.phase());
-        record.outcome = Some(Outcome { reason: None, exit_code: Some(0), message: String::new() });
+        record.outcome =
+            Some(Outcome { reason: None, exit_code: Some(0), message: String::new(), unknown: Unknown::new() });
         phases.push(record.phase());
         record.status = Status::Successful;
         phases.push(record.phase());

@@ -7,6 +7,7 @@
 pub mod configuration;
 pub mod process;
 
+pub mod evolution;
 pub mod execution;
 pub mod job_event;
 pub mod job_id;
@@ -17,12 +18,10 @@ pub mod manifest;
 pub mod masking;
 pub mod names;
 
+pub use evolution::{SCHEMA, Unknown, Word};
 pub use execution::ExecutionRequest;
 pub use job_event::{Event, JobEvent};
 pub use job_id::JobId;
 pub use job_record::JobRecord;
 pub use manifest::Manifest;
 pub use process::{ProcessDefinition, ProcessId};
-
-/// Version of every message and stored document. Readers accept this and the one before.
-pub const SCHEMA: u32 = 1;

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobRecord, job_id::Epoch};
+use crate::{JobRecord, Unknown, evolution, job_id::Epoch};
 
 /// Stored twice: as `manifest/<epoch>.json` before the seal, as `manifest.json` after it by its winner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// [`crate::SCHEMA`] of the writer.
+    #[serde(deserialize_with = "evolution::understood")]
     pub schema: u32,
     /// The attempt that stored this.
     pub epoch: Epoch,
@@ -24,6 +25,9 @@ pub struct Manifest {
     /// Parts of a followed log that the archive was put together from, also of earlier epochs.
     #[serde(default)]
     pub parts: Vec<Part>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// The log of one container inside the archive object.
@@ -42,6 +46,9 @@ pub struct ContainerLog {
     pub size: u64,
     /// SHA-256 of these bytes, in hexadecimal.
     pub sha256: String,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// Something that could not be read.
@@ -52,6 +59,9 @@ pub struct Gap {
     pub container: String,
     /// Why.
     pub why: String,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// One part of a followed log.
@@ -66,4 +76,7 @@ pub struct Part {
     pub size: u64,
     /// SHA-256 in hexadecimal.
     pub sha256: String,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }

@@ -326,8 +326,17 @@ impl World {
         record.status = Status::Running;
         record.attempt = 1;
         record.finished = Some(finished);
-        record.declared_outputs = vec![DeclaredOutput { id: "table".into(), media_type: "text/plain".into() }];
-        record.outcome = Some(Outcome { reason, exit_code: None, message: "the execution succeeded".into() });
+        record.declared_outputs = vec![DeclaredOutput {
+            id: "table".into(),
+            media_type: "text/plain".into(),
+            unknown: protocol::Unknown::new(),
+        }];
+        record.outcome = Some(Outcome {
+            reason,
+            exit_code: None,
+            message: "the execution succeeded".into(),
+            unknown: protocol::Unknown::new(),
+        });
         record.workload = Some(Workload {
             executor: ExecutorKind::Kubernetes,
             namespace: "n".into(),
@@ -335,6 +344,7 @@ impl World {
             job_uid: Some("uid".into()),
             pod_name: Some("pod-1".into()),
             pod_uid: None,
+            unknown: protocol::Unknown::new(),
         });
         *self.pods.job.lock().unwrap() = Some((id, record.workload.clone().unwrap()));
         record

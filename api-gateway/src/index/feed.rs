@@ -44,10 +44,11 @@ enum FeedError {
 /// Follows the events until `shutdown`. Says that the index is ready once it holds what the stream held at the start.
 pub async fn follow(nats: Nats, index: Index, health: Health, shutdown: CancellationToken) {
     let mut pause = Duration::from_millis(100);
+    let mut made = None;
     while !shutdown.is_cancelled() {
         let before = index.sequence();
         let followed = tokio::select! {
-            followed = follow_consumer(&nats, &index, &health) => followed,
+            followed = follow_consumer(&nats, &index, &health, &mut made) => followed,
             () = shutdown.cancelled() => break,
         };
         let Err(error) = followed else { continue };
@@ -63,12 +64,20 @@ pub async fn follow(nats: Nats, index: Index, health: Health, shutdown: Cancella
     health.set(READY_PART, false);
 }
 
-/// Makes a consumer behind what is known and reads it until it is silent, or the connection is another.
-async fn follow_consumer(nats: &Nats, index: &Index, health: &Health) -> Result<(), FeedError> {
+/// Makes a consumer behind what is known and reads it until it is silent, or the connection is another. `made` is when
+/// the stream that the index knows was created, in nanoseconds.
+async fn follow_consumer(
+    nats: &Nats,
+    index: &Index,
+    health: &Health,
+    made: &mut Option<i128>,
+) -> Result<(), FeedError> {
     let connections = || nats.client.statistics().connects.load(Ordering::Relaxed);
     let connection = connections();
-    let state = nats.stream.get_info().await.map_err(FeedError::State)?.state;
-    if state.last_sequence < index.sequence() {
+    let info = nats.stream.get_info().await.map_err(FeedError::State)?;
+    let (state, created) = (info.state, info.created.unix_timestamp_nanos());
+    let is_another = made.replace(created).is_some_and(|before| before != created);
+    if is_another || state.last_sequence < index.sequence() {
         warn!(known = index.sequence(), last = state.last_sequence, "the stream was replaced, reading it anew");
         health.set(READY_PART, false);
         index.clear();

@@ -60,7 +60,11 @@ mod tests {
     use super::*;
 
     fn shown(declared: &[&str], values: &[(&str, &str, &[u8])]) -> String {
-        let output = |id: &&str| DeclaredOutput { id: (*id).to_owned(), media_type: "application/json".to_owned() };
+        let output = |id: &&str| DeclaredOutput {
+            id: (*id).to_owned(),
+            media_type: "application/json".to_owned(),
+            unknown: protocol::Unknown::new(),
+        };
         let declared: Vec<DeclaredOutput> = declared.iter().map(output).collect();
         let stored: Vec<(StoredResult, Bytes)> = values
             .iter()
@@ -68,7 +72,17 @@ mod tests {
                 let place = Place::Stream("s".to_owned());
                 let (id, media_type) = ((*id).to_owned(), (*media_type).to_owned());
                 let size = bytes.len() as u64;
-                (StoredResult { id, media_type, size, sha256: String::new(), place }, Bytes::copy_from_slice(bytes))
+                (
+                    StoredResult {
+                        id,
+                        media_type,
+                        size,
+                        sha256: String::new(),
+                        place,
+                        unknown: protocol::Unknown::new(),
+                    },
+                    Bytes::copy_from_slice(bytes),
+                )
             })
             .collect();
         let values: Vec<(&StoredResult, Bytes)> =

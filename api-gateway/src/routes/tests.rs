@@ -260,7 +260,12 @@ async fn a_failed_and_a_dismissed_job_answer_exceptions() {
     let gateway = testing::gateway().await;
     let message = "the container ended with exit code 3";
     let failed = job(&gateway, Status::Failed, |record| {
-        record.outcome = Some(Outcome { reason: Some(Reason::ExitCode), exit_code: Some(3), message: message.into() });
+        record.outcome = Some(Outcome {
+            reason: Some(Reason::ExitCode),
+            exit_code: Some(3),
+            message: message.into(),
+            unknown: protocol::Unknown::new(),
+        });
     });
     let answer = get(&gateway, &format!("/jobs/{failed}/results")).await;
     assert!(answer.is_exception(500, "job-failed"));

@@ -317,6 +317,7 @@ fn held_of(pod: &KubePod) -> Option<Held> {
             job_uid: owner.map(|owner| owner.uid.clone()),
             pod_name: Some(pod.name_any()),
             pod_uid: pod.uid(),
+            unknown: protocol::Unknown::new(),
         },
         created: pod.creation_timestamp().map(|time| time.0),
     })

@@ -118,6 +118,7 @@ impl FolderOf {
             pod_uid: Some(job.uid.clone()),
             job_name: job.job_name,
             job_uid: Some(job.uid),
+            unknown: protocol::Unknown::new(),
         };
         Ok(Some(Held { job: job.job_id, workload, created: Some(job.created) }))
     }
@@ -320,6 +321,7 @@ mod tests {
             pod_uid: Some(uid.clone()),
             job_name,
             job_uid: Some(uid),
+            unknown: protocol::Unknown::new(),
         };
         (folder, job_id, workload)
     }
