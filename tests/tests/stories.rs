@@ -31,5 +31,6 @@ mod no_store;
 mod object_store;
 mod poison;
 mod results;
+mod stream;
 mod token_stays_out;
 mod up;
