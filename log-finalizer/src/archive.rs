@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn container(name: &str, init: bool) -> Container {
-        Container { name: name.into(), init, main: !init, started: true }
+        Container { name: name.into(), init, main: !init, started: true, running: false }
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub async fn read(
             read.write(heading.as_bytes()).await?;
             match read.container(pods, workload, pod, container).await {
                 Err(CollectError::Log(error)) if is_late || error.is_lasting() => read.miss(container, &error),
+                Ok(()) if container.running => {
+                    read.miss(container, &PodsError::Running { container: container.name.clone() });
+                }
                 other => other?,
             }
         }

@@ -1,6 +1,9 @@
 //! One job: read its log, store everything, seal it, let its pod go.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use platform::{
@@ -28,12 +31,17 @@ use crate::{
     seal::{self, Findings, Todo},
     settings::FinalizerSettings,
     take::Taken,
+    tries::{At, Tries},
 };
 
 /// How long a piece of work may still take after the process was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 /// Content type of a manifest.
 const JSON: &str = "application/json";
+/// How many of the longest pauses between two tries may pass until a job counts as not being tried.
+const RARELY: u32 = 10;
+/// How soon a pod that is about to end is looked at again.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Everything that finalizing needs; cheap to clone.
 #[derive(Clone)]
@@ -46,6 +54,8 @@ pub struct Finalizer {
     pub settings: Arc<FinalizerSettings>,
     /// Counts.
     pub metrics: Metrics,
+    /// What this process has been failing at.
+    pub tries: Tries,
 }
 
 /// A step failed for a passing cause.
@@ -66,6 +76,17 @@ pub enum FinalizeError {
     /// A manifest can't be written as JSON.
     #[error("the manifest can't be written as JSON")]
     Encode(#[from] serde_json::Error),
+}
+
+impl FinalizeError {
+    /// What it says about the bucket and the executor; `None` when nothing.
+    fn at(&self) -> Option<At> {
+        match self {
+            Self::Pods(PodsError::Log { .. } | PodsError::LogGone { .. } | PodsError::Running { .. }) => Some(At::Log),
+            Self::Pods(_) | Self::Store(_) => Some(At::Else),
+            Self::Job(_) | Self::Stream(_) | Self::Encode(_) => None,
+        }
+    }
 }
 
 impl From<CollectError> for FinalizeError {
@@ -100,7 +121,9 @@ impl Finalizer {
             Ok(()) => Verdict::Done,
             Err(error) => {
                 self.metrics.retried.inc();
-                Verdict::Retry { after: delivery.backoff(self.settings.retry_limit), why: chain(&error) }
+                let is_ending = matches!(&error, FinalizeError::Pods(PodsError::Running { .. }));
+                let after = delivery.backoff(if is_ending { SOON } else { self.settings.retry_limit });
+                Verdict::Retry { after, why: chain(&error) }
             }
         }
     }
@@ -111,6 +134,20 @@ impl Finalizer {
     /// When a step failed and may be tried again.
     #[instrument(skip_all, fields(%job_id))]
     pub async fn advance(&self, job_id: &JobId) -> Result<(), FinalizeError> {
+        let outcome = self.step(job_id).await;
+        match &outcome {
+            Ok(()) => self.tries.succeeded(job_id),
+            Err(error) => {
+                if let Some(at) = error.at() {
+                    let pause = self.settings.retry_limit.saturating_mul(RARELY);
+                    self.tries.failed(job_id, at, pause, Instant::now());
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn step(&self, job_id: &JobId) -> Result<(), FinalizeError> {
         let Some(stored) = self.jobs.job(job_id).await? else { return Ok(()) };
         match seal::todo(&stored.record, self.jobs.objects().is_some()) {
             Todo::Nothing => Ok(()),
@@ -197,7 +234,16 @@ impl Finalizer {
 
     /// True once storing has been tried for as long as it may be.
     pub(crate) fn is_hopeless(&self, record: &JobRecord) -> bool {
-        seal::is_past(record, self.settings.seal_deadline, Timestamp::now())
+        self.is_over(record, At::Else, self.settings.seal_deadline)
+    }
+
+    /// True once reading the log has been tried for as long as it may be.
+    pub(crate) fn is_late(&self, record: &JobRecord) -> bool {
+        self.is_over(record, At::Log, self.settings.log_deadline)
+    }
+
+    fn is_over(&self, record: &JobRecord, at: At, limit: Duration) -> bool {
+        seal::is_past(record, limit, Timestamp::now()) && self.tries.are_for(&record.job_id, at, limit, Instant::now())
     }
 
     /// Stores what the seal will say, before it says it.

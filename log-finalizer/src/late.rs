@@ -9,7 +9,7 @@ use platform::{
 use protocol::{
     Event, JobRecord, Manifest,
     job_id::Epoch,
-    job_record::{Phase, Place, Status, StoredResult},
+    job_record::{ArchiveState, Phase, Place, Status, StoredResult},
     names::objects,
 };
 use tracing::{error, info, warn};
@@ -28,7 +28,10 @@ impl Finalizer {
             error!("log storage is not configured: the log of a dismissed job is lost");
         }
         let taken = match self.take(record, &epoch, Phase::Terminal).await {
-            Err(FinalizeError::Store(error)) if self.is_hopeless(record) => {
+            // The pod of a job that waited for a bucket goes on waiting: nothing is lost by it.
+            Err(FinalizeError::Store(error))
+                if record.archive.state != ArchiveState::Unavailable && self.is_hopeless(record) =>
+            {
                 warn!(error = %chain(&error), "the log is given up");
                 Taken::missing(seal::gap(None, "log storage was not available in time"), None)
             }

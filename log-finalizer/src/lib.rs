@@ -18,5 +18,6 @@ mod seal;
 pub mod settings;
 pub mod sweep;
 mod take;
+pub mod tries;
 
 pub use run::{queue, run};

@@ -38,6 +38,8 @@ pub struct Container {
     pub main: bool,
     /// False when it never started: its log is empty then, and that is no gap.
     pub started: bool,
+    /// True while it runs: its log is not whole.
+    pub running: bool,
 }
 
 /// What is written on the workload after the end.
@@ -56,6 +58,8 @@ pub struct Held {
     pub job: JobId,
     /// What can be said of the workload by looking at it.
     pub workload: Workload,
+    /// True once it is to be deleted.
+    pub terminating: bool,
     /// When it was created.
     pub created: Option<Timestamp>,
 }
@@ -93,6 +97,12 @@ pub enum PodsError {
         container: String,
         /// Why.
         source: Cause,
+    },
+    /// There is more log to come: a pod that is deleted may print until its grace period is over.
+    #[error("container {container} is still running")]
+    Running {
+        /// Name of the container.
+        container: String,
     },
     /// The result can't be written on the workload.
     #[error("the workload can't be annotated")]

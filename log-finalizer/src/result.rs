@@ -149,7 +149,7 @@ pub fn outputs(record: &JobRecord, epoch: &Epoch, prefix: Option<&str>, found: &
     let id = output_id(record);
     let place = match prefix {
         Some(prefix) => Place::Object(objects::result(prefix, &record.job_id, epoch, id)),
-        None => Place::Stream(subjects::result(&record.process_id, &record.job_id, id)),
+        None => Place::Stream(subjects::result(&record.process_id, &record.job_id, epoch, id)),
     };
     vec![StoredResult {
         id: id.to_owned(),

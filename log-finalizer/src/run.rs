@@ -28,6 +28,7 @@ use crate::{
     pods::{Pods, kubernetes::KubernetesPods, local::LocalPods},
     settings::FinalizerSettings,
     sweep::Sweep,
+    tries::Tries,
 };
 
 /// The whole life of the process.
@@ -75,7 +76,13 @@ async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Resul
     let pods = pods(&settings).await?;
     health.set("executor", true);
     info!(%probe, local = settings.local_dir.is_some(), "started");
-    let finalizer = Finalizer { jobs: JobStore::new(nats.clone(), store), pods, settings: Arc::new(settings), metrics };
+    let finalizer = Finalizer {
+        jobs: JobStore::new(nats.clone(), store),
+        pods,
+        settings: Arc::new(settings),
+        metrics,
+        tries: Tries::default(),
+    };
     let work = work(finalizer, nats, stop.clone());
     if shutdown::within(&stop, platform.shutdown_limit, work).await.is_some() {
         info!("stopped");

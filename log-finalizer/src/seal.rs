@@ -37,7 +37,7 @@ pub(crate) fn todo(record: &JobRecord, has_store: bool) -> Todo {
     }
 }
 
-/// When the execution ended: the day in the archive's name, and the start of every deadline.
+/// When the execution ended: the day in the archive's name.
 pub(crate) fn ended_at(record: &JobRecord) -> Timestamp {
     record.finished.unwrap_or(record.updated)
 }

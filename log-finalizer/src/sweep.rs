@@ -64,9 +64,7 @@ impl Sweep {
 
     /// One round.
     pub async fn round(&mut self) {
-        if let Err(error) = self.held().await {
-            warn!(error = %chain(&error), "held workloads could not be swept");
-        }
+        self.held().await;
         for _ in 0..self.again.len() {
             let Some(job_id) = self.again.pop_front() else { break };
             self.look(&job_id).await;
@@ -78,15 +76,26 @@ impl Sweep {
         }
     }
 
-    /// Workloads that nobody released.
-    async fn held(&self) -> Result<(), FinalizeError> {
+    /// Workloads that nobody released. What can't be done for one does not keep the others.
+    async fn held(&self) {
         let mut waiting = 0;
         for source in self.finalizer.pods.sources() {
             let mut after = None;
             loop {
-                let page = source.held(after.as_deref()).await?;
+                let page = match source.held(after.as_deref()).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        warn!(error = %chain(&error), "held workloads could not be swept");
+                        break;
+                    }
+                };
                 for held in &page.held {
-                    waiting += i64::from(self.held_one(held).await?);
+                    match self.held_one(held).await {
+                        Ok(waits) => waiting += i64::from(waits),
+                        Err(error) => {
+                            warn!(job_id = %held.job, error = %chain(&error), "a held workload could not be swept");
+                        }
+                    }
                 }
                 after = page.next;
                 if after.is_none() {
@@ -95,7 +104,6 @@ impl Sweep {
             }
         }
         self.finalizer.metrics.waiting.set(waiting);
-        Ok(())
     }
 
     /// True when the workload has to wait for log storage.
@@ -108,6 +116,11 @@ impl Sweep {
             }
             return Ok(false);
         };
+        if is_stray(held, &stored.record) {
+            info!(job_id = %held.job, "a workload that is not the job's is released");
+            self.finalizer.pods.of(&held.workload)?.release(&held.job, &held.workload, None).await?;
+            return Ok(false);
+        }
         let has_store = self.finalizer.jobs.objects().is_some();
         if is_overdue(&stored.record, has_store, self.finalizer.settings.sweep_after, Timestamp::now()) {
             self.finalize(&held.job).await;
@@ -184,6 +197,19 @@ fn is_overdue(record: &JobRecord, has_store: bool, after: Duration, now: Timesta
     }
 }
 
+/// True of a workload that is not the one of the job's record, and of which nothing will be taken: the job is settled, or
+/// the workload is of an incarnation that is being deleted.
+fn is_stray(held: &Held, record: &JobRecord) -> bool {
+    let Some(workload) = &record.workload else { return record.is_settled() };
+    match (&workload.job_uid, &held.workload.job_uid) {
+        (Some(recorded), Some(own)) => recorded != own && (held.terminating || record.is_settled()),
+        // What has no owner may be the job's own, orphaned.
+        (Some(_), None) => record.is_settled(),
+        // Whatever has the job's name counts as its own.
+        (None, _) => false,
+    }
+}
+
 /// True of a workload whose job nobody knows (any more), for so long that none will appear.
 fn is_abandoned(held: &Held, limit: Duration, now: Timestamp) -> bool {
     let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
@@ -198,7 +224,7 @@ fn jittered(every: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use protocol::job_record::{ArchiveState, Outcome};
+    use protocol::job_record::{ArchiveState, ExecutorKind, Outcome, Workload};
 
     use super::*;
 
@@ -217,6 +243,36 @@ mod tests {
         let after = Duration::from_secs(600);
         assert!(!is_overdue(&record, true, after, record.updated + SignedDuration::from_secs(599)));
         assert!(is_overdue(&record, true, after, record.updated + SignedDuration::from_secs(600)));
+    }
+
+    #[test]
+    fn a_workload_of_another_incarnation_is_let_go_when_nothing_of_it_will_be_taken() {
+        let workload = |uid: Option<&str>| Workload {
+            executor: ExecutorKind::Kubernetes,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            job_uid: uid.map(str::to_owned),
+            pod_name: None,
+            pod_uid: None,
+            unknown: protocol::Unknown::new(),
+        };
+        let is_stray_to = |recorded: Option<Workload>, own: Option<&str>, terminating: bool, is_settled: bool| {
+            let status = if is_settled { Status::Successful } else { Status::Running };
+            let mut record = record(status, if is_settled { ArchiveState::Stored } else { ArchiveState::Pending });
+            record.workload = recorded;
+            let held = Held { job: record.job_id, workload: workload(own), terminating, created: None };
+            is_stray(&held, &record)
+        };
+        let is_stray = |recorded, own, terminating, is_settled| {
+            is_stray_to(Some(workload(recorded)), own, terminating, is_settled)
+        };
+        let (a, b) = (Some("a"), Some("b"));
+        assert!(!is_stray(a, a, true, true) && !is_stray(a, a, true, false), "the job's own");
+        assert!(is_stray(a, b, true, false) && is_stray(a, b, false, true));
+        assert!(!is_stray(a, b, false, false), "the record may be behind");
+        assert!(!is_stray(None, b, true, false) && !is_stray(a, None, true, false));
+        assert!(!is_stray(None, b, true, true) && is_stray(a, None, false, true));
+        assert!(is_stray_to(None, b, false, true) && !is_stray_to(None, b, true, false));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Takes from a job's pod what is to be kept: the log into the archive, the result into its place.
 
-use jiff::Timestamp;
 use platform::{object_store::ObjectStore, publish, telemetry::chain};
 use protocol::{
     JobRecord,
@@ -60,6 +59,7 @@ impl Finalizer {
             }
             found => found?,
         };
+        let is_late = self.is_late(record);
         let Some((source, mut pod)) = found else {
             let why = match &workload.pod_name {
                 Some(_) => "the pod was gone before its log was read",
@@ -68,6 +68,9 @@ impl Finalizer {
             let failure = Some(seal::not_collected(false));
             return Ok(Some(Taken::missing(self.absent(record, epoch, why), failure)));
         };
+        if let Some(running) = pod.containers.iter().find(|container| container.running && !is_late) {
+            return Err(PodsError::Running { container: running.name.clone() }.into());
+        }
         let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
         for main in pod.containers.iter_mut().filter(|container| container.main) {
             // Whatever its status says, a log that may hold a result is never taken for an empty one.
@@ -79,7 +82,6 @@ impl Finalizer {
         let target = store.filter(|_| is_wanted).map(|store| (store, key(store)));
         let archive = target.as_ref().map(|(store, key)| store.writer(key, "text/plain; charset=utf-8"));
         let sink = if phase == Phase::Ended { result::sink(record, epoch, store) } else { result::Sink::None };
-        let is_late = seal::is_past(record, self.settings.log_deadline, Timestamp::now());
         let read = collect::read(source, workload, &pod, archive, sink, is_late).await?;
         match self.jobs.job(&record.job_id).await {
             Ok(Some(now)) if now.record.phase() == phase && !now.record.is_settled() => {}

@@ -26,6 +26,7 @@ use log_finalizer::{
     pods::{Container, Held, HeldPage, LogStream, Pod, PodSource, Pods, PodsError, ResultAnnotations},
     settings::FinalizerSettings,
     sweep::Sweep,
+    tries::Tries,
 };
 use platform::{
     consume,
@@ -38,7 +39,7 @@ use prometheus_client::registry::Registry;
 use protocol::{
     Event, JobId, JobRecord, Manifest,
     job_record::{ArchiveState, DeclaredOutput, ExecutorKind, Outcome, Place, Reason, Status, Workload},
-    names::objects,
+    names::{objects, subjects},
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -143,7 +144,7 @@ async fn after_the_deadline_a_job_fails_with_the_bucket_as_its_reason_and_its_po
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_bucket_the_result_is_in_the_stream_and_the_log_is_archived_once_there_is_one() -> Result<()> {
-    let world = World::start().await?;
+    let mut world = World::start().await?;
     let job = world.ended(None).await?;
     let running = world.consume(&world.finalizer(None));
     let record = world.terminal(&job).await?.record;
@@ -152,6 +153,17 @@ async fn without_a_bucket_the_result_is_in_the_stream_and_the_log_is_archived_on
     assert_eq!(publish::last(&world.nats, subject).await?.unwrap().payload, "a,b\n1,2\n");
     assert_eq!(world.pods.released.load(Ordering::SeqCst), 0, "the pod keeps the log");
     drop(running);
+
+    let refused = world.s3.store()?;
+    world.s3.stop().await;
+    let mut finalizer = world.finalizer(Some(refused));
+    finalizer.settings = Arc::new(FinalizerSettings { seal_deadline: Duration::ZERO, ..FinalizerSettings::default() });
+    let mut sweep = Sweep::new(finalizer);
+    for _ in 0..2 {
+        sweep.round().await;
+        assert_eq!(world.job(&job).await?.record, record, "a log that waits is not given up");
+    }
+    world.s3.restart().await?;
 
     Sweep::new(world.finalizer(Some(world.s3.store()?))).round().await;
     let stored = world.job(&job).await?;
@@ -240,11 +252,57 @@ async fn a_log_that_breaks_off_is_read_again_and_never_half_stored() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_not_taken_before_its_container_ended() -> Result<()> {
+    let world = World::start().await?;
+    world.pods.set_running(true);
+    let job = world.ended(Some(Reason::Deadline)).await?;
+    let finalizer = world.finalizer(Some(world.s3.store()?));
+    assert!(finalizer.advance(&job).await.is_err());
+    assert_eq!(world.pods.reads.load(Ordering::SeqCst), 0);
+    world.pods.set_running(false);
+    finalizer.advance(&job).await?;
+    let record = world.job(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Stored));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_never_ends_leaves_a_gap() -> Result<()> {
+    let world = World::start().await?;
+    world.pods.set_running(true);
+    let job = world.ended(Some(Reason::Deadline)).await?;
+    let mut finalizer = world.finalizer(Some(world.s3.store()?));
+    finalizer.settings = Arc::new(FinalizerSettings { log_deadline: Duration::ZERO, ..FinalizerSettings::default() });
+    assert!(finalizer.advance(&job).await.is_err(), "it is tried at least once more");
+    finalizer.advance(&job).await?;
+    let record = world.job(&job).await?.record;
+    assert_eq!((record.status, record.archive.state), (Status::Failed, ArchiveState::Gap));
+    assert_eq!(record.archive.size, Some((ARCHIVE.len() + MARKED.len()) as u64), "what there is is kept");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_lets_go_of_another_incarnation_whatever_it_meets_before() -> Result<()> {
+    let world = World::start().await?;
+    let unreadable = world.ended(None).await?;
+    let subject = subjects::event(&"p.x".parse()?, &unreadable, Event::Progress);
+    world.nats.jetstream.publish(subject, "no record".into()).await?.await?;
+    let job = world.ended(None).await?;
+    let finalizer = world.finalizer(Some(world.s3.store()?));
+    finalizer.advance(&job).await?;
+    let own = world.job(&job).await?.record.workload.context("it has a workload")?;
+    world.pods.hold(job, Workload { job_uid: Some("another".into()), ..own });
+    Sweep::new(finalizer).round().await;
+    assert_eq!(*world.pods.uids.lock().unwrap(), ["uid", "another"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_lost_is_made_up_for_by_the_sweep() -> Result<()> {
     let world = World::start().await?;
     let job = world.ended(None).await?;
     let mut finalizer = world.finalizer(Some(world.s3.store()?));
-    finalizer.settings = Arc::new(FinalizerSettings { sweep_after: Duration::ZERO, ..patient() });
+    finalizer.settings = Arc::new(FinalizerSettings { sweep_after: Duration::ZERO, ..FinalizerSettings::default() });
     Sweep::new(finalizer).round().await;
     assert_eq!(world.job(&job).await?.record.status, Status::Successful);
     world.released().await
@@ -306,8 +364,9 @@ impl World {
         Finalizer {
             jobs: JobStore::new(self.nats.clone(), store),
             pods: Pods::default().with(ExecutorKind::Kubernetes, self.pods.clone()),
-            settings: Arc::new(patient()),
+            settings: Arc::default(),
             metrics: Metrics::new(&mut Registry::default()),
+            tries: Tries::default(),
         }
     }
 
@@ -319,6 +378,7 @@ impl World {
         Running(stop)
     }
 
+    /// A record of a job that ended longer ago than any deadline.
     fn record(&self, reason: Option<Reason>) -> JobRecord {
         let finished: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let id = JobId::generate(1_769_860_000_000);
@@ -346,7 +406,7 @@ impl World {
             pod_uid: None,
             unknown: protocol::Unknown::new(),
         });
-        *self.pods.job.lock().unwrap() = Some((id, record.workload.clone().unwrap()));
+        self.pods.hold(id, record.workload.clone().unwrap());
         record
     }
 
@@ -399,8 +459,9 @@ impl Drop for Running {
 struct FakePods {
     pod: Mutex<Option<Pod>>,
     main: Mutex<Bytes>,
-    job: Mutex<Option<(JobId, Workload)>>,
+    held: Mutex<Vec<Held>>,
     annotations: Mutex<Option<ResultAnnotations>>,
+    uids: Mutex<Vec<String>>,
     released: AtomicUsize,
     reads: AtomicUsize,
     release_failures: AtomicUsize,
@@ -409,18 +470,29 @@ struct FakePods {
 
 impl FakePods {
     fn new() -> Self {
-        let container = |name: &str, init| Container { name: name.into(), init, main: !init, started: true };
+        let container =
+            |name: &str, init| Container { name: name.into(), init, main: !init, started: true, running: false };
         let pod = Pod { name: "pod-1".into(), containers: vec![container("fetch", true), container("main", false)] };
         Self {
             pod: Mutex::new(Some(pod)),
             main: Mutex::new(Bytes::from_static(MARKED.as_bytes())),
-            job: Mutex::default(),
+            held: Mutex::default(),
             annotations: Mutex::default(),
+            uids: Mutex::default(),
             released: AtomicUsize::default(),
             reads: AtomicUsize::default(),
             release_failures: AtomicUsize::default(),
             log_failures: AtomicUsize::default(),
         }
+    }
+
+    fn hold(&self, job: JobId, workload: Workload) {
+        self.held.lock().unwrap().push(Held { job, workload, terminating: false, created: None });
+    }
+
+    fn set_running(&self, running: bool) {
+        let mut pod = self.pod.lock().unwrap();
+        pod.as_mut().unwrap().containers.last_mut().unwrap().running = running;
     }
 
     fn set_main(&self, text: String) {
@@ -453,7 +525,7 @@ impl PodSource for FakePods {
     fn release<'a>(
         &'a self,
         _: &'a JobId,
-        _: &'a Workload,
+        workload: &'a Workload,
         annotations: Option<&'a ResultAnnotations>,
     ) -> BoxFuture<'a, Result<(), PodsError>> {
         async move {
@@ -461,6 +533,7 @@ impl PodSource for FakePods {
                 return Err(PodsError::Release("the API server is away".into()));
             }
             *self.annotations.lock().unwrap() = annotations.cloned();
+            self.uids.lock().unwrap().extend(workload.job_uid.clone());
             self.released.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }
@@ -468,19 +541,8 @@ impl PodSource for FakePods {
     }
 
     fn held<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<HeldPage, PodsError>> {
-        async {
-            let held = self.job.lock().unwrap().clone();
-            let held = held.map(|(job, workload)| Held { job, workload, created: None });
-            Ok(HeldPage { held: held.into_iter().collect(), next: None })
-        }
-        .boxed()
+        async { Ok(HeldPage { held: self.held.lock().unwrap().clone(), next: None }) }.boxed()
     }
-}
-
-/// The records of this file ended long ago.
-fn patient() -> FinalizerSettings {
-    const YEARS: Duration = Duration::from_secs(100 * 365 * 86_400);
-    FinalizerSettings { log_deadline: YEARS, seal_deadline: YEARS, ..FinalizerSettings::default() }
 }
 
 fn take_one(counter: &AtomicUsize) -> bool {

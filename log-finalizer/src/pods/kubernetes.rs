@@ -268,19 +268,33 @@ fn pod_of(pod: &KubePod) -> Pod {
         // An evicted pod may have lost its containers' statuses: its log is asked for, and missed.
         own.map_or(!pending, has_started)
     };
+    let may_run = may_run(pod);
+    let running = |name: &str, statuses: Option<&Vec<ContainerStatus>>| {
+        let own = statuses.into_iter().flatten().find(|status| status.name == name);
+        may_run && own.and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some())
+    };
     let spec = pod.spec.clone().unwrap_or_default();
-    let container = |init: bool, main: bool, spec: ContainerSpec| Container {
-        started: started(
-            &spec.name,
-            if init { status.init_container_statuses.as_ref() } else { status.container_statuses.as_ref() },
-        ),
-        name: spec.name,
-        init,
-        main,
+    let container = |init: bool, main: bool, spec: ContainerSpec| {
+        let statuses = if init { &status.init_container_statuses } else { &status.container_statuses };
+        Container {
+            started: started(&spec.name, statuses.as_ref()),
+            running: running(&spec.name, statuses.as_ref()),
+            name: spec.name,
+            init,
+            main,
+        }
     };
     let init = spec.init_containers.unwrap_or_default().into_iter().map(|spec| container(true, false, spec));
     let main = spec.containers.into_iter().enumerate().map(|(index, spec)| container(false, index == 0, spec));
     Pod { name: pod.name_any(), containers: init.chain(main).collect() }
+}
+
+/// False once the pod's phase is its last, or nobody will say any more that its containers ended: a grace period of 0 is
+/// set by the kubelet when they did, and by whoever removes the pod by force.
+fn may_run(pod: &KubePod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let is_done = pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds == Some(0);
+    !is_done && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn has_started(status: &ContainerStatus) -> bool {
@@ -319,6 +333,7 @@ fn held_of(pod: &KubePod) -> Option<Held> {
             pod_uid: pod.uid(),
             unknown: protocol::Unknown::new(),
         },
+        terminating: pod.metadata.deletion_timestamp.is_some(),
         created: pod.creation_timestamp().map(|time| time.0),
     })
 }
@@ -380,6 +395,26 @@ mod tests {
         assert!(ended(json!({ "exitCode": 137, "reason": "ContainerStatusUnknown" })));
         assert!(!ended(json!({ "exitCode": 128, "reason": "StartError", "startedAt": time, "containerID": "c://1" })));
         assert!(!ended(json!({ "exitCode": 1, "reason": "Error" })));
+    }
+
+    #[test]
+    fn a_container_runs_until_its_state_its_phase_or_the_end_of_its_grace_period_says_otherwise() {
+        let runs = |metadata: serde_json::Value, phase: &str| {
+            let status = json!({ "phase": phase, "containerStatuses": [
+                { "name": "main", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                    "state": { "running": {} } },
+                { "name": "second", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": { "terminated": { "exitCode": 0 } } },
+            ] });
+            let seen = pod_of(&pod("p", json!({ "metadata": metadata, "status": status })));
+            seen.containers.iter().map(|container| container.running).collect::<Vec<_>>()
+        };
+        let time = "2026-01-01T00:00:00Z";
+        assert_eq!(runs(json!({}), "Running"), [false, true, false]);
+        let deleted = |grace: i64| json!({ "deletionTimestamp": time, "deletionGracePeriodSeconds": grace });
+        assert_eq!(runs(deleted(30), "Running"), [false, true, false]);
+        assert_eq!(runs(deleted(0), "Running"), [false; 3]);
+        assert_eq!(runs(json!({}), "Failed"), [false; 3]);
     }
 
     #[test]

@@ -73,10 +73,12 @@ impl FolderOf {
 
     fn pod(&self) -> Result<Option<Pod>, Cause> {
         let Some(job) = self.job()? else { return Ok(None) };
-        let started = read_of::<Started>(&self.folder.started(), &job.uid)?.is_some()
-            // In the rare case that the start could not be written, the end tells it.
-            || self.exit(&job)?.is_some_and(|exit| exit.started.is_some());
-        let main = Container { name: job.container, init: false, main: true, started };
+        let exit = self.exit(&job)?;
+        let has_start = read_of::<Started>(&self.folder.started(), &job.uid)?.is_some();
+        // In the rare case that the start could not be written, the end tells it.
+        let started = has_start || exit.as_ref().is_some_and(|exit| exit.started.is_some());
+        let main =
+            Container { name: job.container, init: false, main: true, started, running: started && exit.is_none() };
         Ok(Some(Pod { name: pod_name(&job.job_name), containers: vec![main] }))
     }
 
@@ -107,7 +109,8 @@ impl FolderOf {
     /// A job that has ended, or is to be deleted, and waits for us.
     fn held(&self) -> Result<Option<Held>, Cause> {
         let Some(job) = self.job()? else { return Ok(None) };
-        let is_over = self.exit(&job)?.is_some() || fs::exists(self.folder.deleted(&job.uid))?;
+        let terminating = fs::exists(self.folder.deleted(&job.uid))?;
+        let is_over = terminating || self.exit(&job)?.is_some();
         if !is_over || !fs::exists(self.folder.hold(&job.uid))? {
             return Ok(None);
         }
@@ -120,7 +123,7 @@ impl FolderOf {
             job_uid: Some(job.uid),
             unknown: protocol::Unknown::new(),
         };
-        Ok(Some(Held { job: job.job_id, workload, created: Some(job.created) }))
+        Ok(Some(Held { job: job.job_id, workload, terminating, created: Some(job.created) }))
     }
 
     /// Why the log is not whole; `None` where it is, or where its writer is still at it.
@@ -380,6 +383,7 @@ mod tests {
         start(&folder, &workload);
         let printed: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
         print(&folder, &printed);
+        assert!(pods.pod(&job_id, &workload).await.unwrap().unwrap().containers[0].running);
         let (read, error) = log(&pods, &workload).await;
         assert!(error.is_none() && read == printed, "while it is being written");
         end(&folder, &workload, None);
@@ -387,7 +391,13 @@ mod tests {
         assert!(error.is_none() && read == printed);
         let pod = pods.pod(&job_id, &workload).await.unwrap().unwrap();
         assert_eq!(Some(pod.name.as_str()), workload.pod_name.as_deref());
-        let main = Container { name: "generic-image-processor".into(), init: false, main: true, started: true };
+        let main = Container {
+            name: "generic-image-processor".into(),
+            init: false,
+            main: true,
+            started: true,
+            running: false,
+        };
         assert_eq!(pod.containers, [main]);
     }
 

@@ -3,14 +3,16 @@
 //! ```text
 //! executions.<process>.<job>          private: the request, and the commit point of a job
 //! jobs.<process>.<job>.<event>        public: a CloudEvent with the whole record after the step
-//! results.<process>.<job>.<output>    private: results where no S3 is configured
+//! results.<process>.<job>.<epoch>.<output>    private: results where no S3 is configured
 //! ```
+//!
+//! An attempt at storing writes under its own epoch only: which result counts is said by the record.
 //!
 //! `<process>` and `<output>` are written with [`token`].
 
 use sha2::{Digest, Sha256};
 
-use crate::{Event, JobId, ProcessId};
+use crate::{Event, JobId, ProcessId, job_id::Epoch};
 
 /// The one stream.
 pub const STREAM: &str = "JOBS";
@@ -94,13 +96,13 @@ pub fn events_of_kind(event: Event) -> String {
 }
 
 /// Subject of one result that is kept in the stream.
-pub fn result(process: &ProcessId, job: &JobId, output: &str) -> String {
-    format!("results.{}.{job}.{}", token(process.as_str()), token(output))
+pub fn result(process: &ProcessId, job: &JobId, epoch: &Epoch, output: &str) -> String {
+    format!("results.{}.{job}.{}.{}", token(process.as_str()), token(epoch.as_str()), token(output))
 }
 
-/// Every result of a job that is kept in the stream.
+/// Every result of a job that is kept in the stream, of whichever attempt.
 pub fn results_of(process: &ProcessId, job: &JobId) -> String {
-    format!("results.{}.{job}.*", token(process.as_str()))
+    format!("results.{}.{job}.>", token(process.as_str()))
 }
 
 /// What a subject of `jobs.>` says: the job and the event.
@@ -168,6 +170,16 @@ mod tests {
         for token in ["=2e", "=", "=G0", "=41", "a.b", "=FF"] {
             assert_eq!(from_token(token), None, "{token}");
         }
+    }
+
+    #[test]
+    fn two_attempts_never_write_the_same_result() {
+        let (process, job) = ("a.b".parse::<ProcessId>().unwrap(), JobId::generate(1_700_000_000_000));
+        let (first, second) = (Epoch::generate(), Epoch::generate());
+        let subject = result(&process, &job, &first, "a b");
+        assert_eq!(subject, format!("results.a=2Eb.{job}.{}.a=20b", first.as_str()));
+        assert_ne!(subject, result(&process, &job, &second, "a b"));
+        assert!(subject.starts_with(results_of(&process, &job).strip_suffix('>').unwrap()));
     }
 
     #[test]
