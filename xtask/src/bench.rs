@@ -28,6 +28,7 @@ mod accepts;
 mod audit;
 mod bare;
 mod bed;
+mod cpu;
 mod events;
 mod gateway;
 mod jobs;
@@ -152,25 +153,28 @@ async fn on_raised(
     asked: &impl Fn(Topic) -> bool,
     report: &mut Report,
 ) -> Result<()> {
-    let mut bed = Bed::start(work, ControllerLimits::Raised, true, tools).await?;
+    let is_audited = asked(Topic::Requests) || asked(Topic::Latency);
+    let mut bed = Bed::start(work, ControllerLimits::Raised, is_audited, tools).await?;
     tokio::time::sleep(sizes.settle).await;
     let idle = memory::of(&mut bed.stack)?;
     let template = bed.warm_up().await?;
-    let before = audit::mark(&bed)?;
-    say(&format!("{} executions", sizes.jobs));
     let mut rounds = jobs::Rounds::default();
-    rounds.ours.push(jobs::executions(&bed, sizes.jobs).await?);
-    let ours = audit::since(&bed, before)?;
-    if asked(Topic::Memory) {
-        tokio::time::sleep(sizes.settle).await;
-        memory::report(&idle, &memory::of(&mut bed.stack)?, sizes.jobs, report);
-    }
-    if asked(Topic::Jobs) || asked(Topic::Requests) {
+    if asked(Topic::Jobs) || asked(Topic::Memory) || asked(Topic::Requests) {
         let before = audit::mark(&bed)?;
-        say(&format!("{} bare Jobs", sizes.jobs));
-        rounds.bare.push(bare::apply(&bed, &template, sizes.jobs).await?);
-        if asked(Topic::Requests) {
-            audit::report(&ours, &audit::since(&bed, before)?, sizes.jobs, report);
+        say(&format!("{} executions", sizes.jobs));
+        rounds.ours.push(jobs::executions(&bed, sizes.jobs).await?);
+        let ours = audit::since(&bed, before)?;
+        if asked(Topic::Memory) {
+            tokio::time::sleep(sizes.settle).await;
+            memory::report(&idle, &memory::of(&mut bed.stack)?, sizes.jobs, report);
+        }
+        if asked(Topic::Jobs) || asked(Topic::Requests) {
+            let before = audit::mark(&bed)?;
+            say(&format!("{} bare Jobs", sizes.jobs));
+            rounds.bare.push(bare::apply(&bed, &template, sizes.jobs).await?);
+            if asked(Topic::Requests) {
+                audit::report(&ours, &audit::since(&bed, before)?, sizes.jobs, report);
+            }
         }
     }
     if asked(Topic::Jobs) {

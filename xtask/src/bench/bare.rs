@@ -22,7 +22,8 @@ use serde_json::Value;
 
 use super::{
     bed::{Bed, within},
-    jobs::{AT_ONCE, Batch, limit},
+    cpu::Used,
+    jobs::{AT_ONCE, Batch, limit, number},
 };
 
 /// A Job as the dispatcher made it, to be made again under other names.
@@ -81,6 +82,7 @@ pub(super) async fn apply(bed: &Bed, template: &Template, count: usize) -> Resul
     let mut watch = watcher::watcher(api.clone(), watcher::Config::default()).boxed();
     while !matches!(watch.try_next().await?.context("the watch ended")?, Event::InitDone) {}
 
+    let before = Used::by(bed)?;
     let started = Instant::now();
     let creating = async {
         let parameters = PostParams::default();
@@ -103,7 +105,8 @@ pub(super) async fn apply(bed: &Bed, template: &Template, count: usize) -> Resul
     };
     let both = async { tokio::try_join!(creating, completing) };
     let (submitted, done): (Duration, Duration) = within(limit(count), "the bare Jobs", both).await?;
-    Ok(Batch { submitted, done, quiet: done, steps: Value::Null })
+    let processor = Used::by(bed)?.since(&before, number(count));
+    Ok(Batch { submitted, done, quiet: done, steps: Value::Null, processor })
 }
 
 /// Whether a Job has this condition.

@@ -61,6 +61,7 @@ pub(super) struct Bed {
     /// Everything runs on it.
     pub(super) cluster: Cluster,
     admin: Client,
+    service_processes: Vec<(&'static str, i32)>,
     _logs: PodLogs,
 }
 
@@ -101,8 +102,10 @@ impl Bed {
             stack.start_service(service, 0, &[("KUBECONFIG", &kubeconfig)])?;
         }
         stack.wait_ready().await?;
+        let service_processes =
+            stack.services().map(|(service, running)| (service.name(), running.program.pid())).collect();
         let gateway = Gateway::new(&stack.url(0))?;
-        Ok(Self { stack, gateway, ours, bare, plain, cluster, admin, _logs: logs })
+        Ok(Self { stack, gateway, ours, bare, plain, cluster, admin, service_processes, _logs: logs })
     }
 
     /// A few executions, so that connections are made and caches filled; the Job of one, for the plain client.
@@ -120,8 +123,8 @@ impl Bed {
         Template::of(job, &jobs[0])
     }
 
-    /// Waits until nothing is left to do for the jobs so far: no pod is held any more, and the controllers, which may lag
-    /// behind, are done too. What comes next has the cluster for itself.
+    /// Waits until nothing is left to do for the jobs so far: no pod is held any more, and the controllers, which may
+    /// lag behind, are done too. What comes next has the cluster for itself.
     pub(super) async fn wait_quiet(&self) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.admin.clone(), self.ours.name());
         let jobs: Api<Job> = Api::namespaced(self.admin.clone(), self.ours.name());
@@ -138,6 +141,13 @@ impl Bed {
             }
         };
         within(QUIET_LIMIT, "the releases of pods and the ends of Jobs", quiet).await
+    }
+
+    /// Name and process id of everything that takes part but the bench itself.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (&str, i32)> {
+        let nats = ("nats-server", self.stack.nats.program.pid());
+        let ours = self.service_processes.iter().copied().chain([nats]);
+        ours.chain(self.cluster.members().map(|(name, pid, _)| (name, pid)))
     }
 
     /// A client with all rights.

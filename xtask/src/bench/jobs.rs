@@ -13,6 +13,7 @@ use super::{
     Sizes,
     bare::{self, Template},
     bed::{Bed, within},
+    cpu::Used,
     events::Events,
     report::{Aim, Figure, Report},
     say,
@@ -38,6 +39,8 @@ pub(super) struct Batch {
     pub(super) quiet: Duration,
     /// Until the last had taken each step, in seconds.
     pub(super) steps: Value,
+    /// Processor time until it was quiet, of each process, in milliseconds a job.
+    pub(super) processor: Value,
 }
 
 /// Batches of either kind.
@@ -58,6 +61,7 @@ pub(super) fn limit(count: usize) -> Duration {
 /// everything is stored. Returns when the cluster is quiet again.
 pub(super) async fn executions(bed: &Bed, count: usize) -> Result<Batch> {
     let events = Events::listen(&bed.stack.nats.url()).await?;
+    let before = Used::by(bed)?;
     let (started, began) = (Instant::now(), Timestamp::now());
     let submitting = stream::iter(0..count).map(|_| bed.gateway.submit()).buffer_unordered(AT_ONCE).try_collect();
     let jobs: Vec<JobId> = within(limit(count), "the requests", submitting).await?;
@@ -68,7 +72,8 @@ pub(super) async fn executions(bed: &Bed, count: usize) -> Result<Batch> {
     let steps = STEPS.map(|event| (event.as_str().to_owned(), json!(last(event))));
     let steps = Value::Object(steps.into_iter().collect());
     bed.wait_quiet().await?;
-    Ok(Batch { submitted, done, quiet: started.elapsed(), steps })
+    let quiet = started.elapsed();
+    Ok(Batch { submitted, done, quiet, steps, processor: Used::by(bed)?.since(&before, number(count)) })
 }
 
 /// The rounds after the first; who begins alternates, as what is done already slows the cluster down.
@@ -98,9 +103,12 @@ pub(super) fn report(rounds: &Rounds, count: usize, controllers: ControllerLimit
     };
     let seconds = |batches: &[Batch]| -> Vec<Value> {
         let one = |batch: &Batch| {
-            let Batch { submitted, done, quiet, steps } = batch;
+            let Batch { submitted, done, quiet, steps, processor } = batch;
             let [submitted, done, quiet] = [submitted, done, quiet].map(Duration::as_secs_f64);
-            json!({ "submitted": submitted, "done": done, "quiet": quiet, "last_reached": steps })
+            json!({
+                "submitted": submitted, "done": done, "quiet": quiet, "last_reached": steps,
+                "processor_ms_a_job": processor,
+            })
         };
         batches.iter().map(one).collect()
     };
@@ -122,5 +130,10 @@ pub(super) fn report(rounds: &Rounds, count: usize, controllers: ControllerLimit
 }
 
 fn per_second(count: usize, time: Duration) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / time.as_secs_f64()
+    number(count) / time.as_secs_f64()
+}
+
+/// A count, to reckon with.
+pub(super) fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
