@@ -15,10 +15,11 @@ pub struct FinalizerSettings {
     pub max_here: usize,
     /// Jobs in hand over all replicas.
     pub max_in_hand: usize,
-    /// How long storing is tried before the job fails with `StoreUnavailable`, counted from its end, in seconds.
+    /// How long storing is tried before the job fails with `StoreUnavailable`, in seconds: counted from its end and from this
+    /// process's first failed try, whichever is later.
     #[serde(deserialize_with = "seconds")]
     pub seal_deadline: Duration,
-    /// How long a log that can't be read is tried before it is given up as a gap, counted from the job's end, in seconds.
+    /// How long a log that can't be read is tried before it is given up as a gap, in seconds, counted in the same way.
     #[serde(deserialize_with = "seconds")]
     pub log_deadline: Duration,
     /// Longest pause between two tries, in seconds.
