@@ -10,7 +10,7 @@ use super::bed::Bed;
 /// Clock ticks a second in `/proc`: Linux shows all processes this constant (USER_HZ), whatever its own clock does.
 const TICKS: f64 = 100.0;
 
-/// Seconds that each process has used so far. The bench's own holds the S3 server, the HTTP clients and the plain client.
+/// Seconds that each process has used so far. The bench's own holds the S3 server and all clients.
 #[derive(Debug)]
 pub(super) struct Used(Vec<(String, f64)>);
 
@@ -40,7 +40,7 @@ fn seconds(pid: &str) -> Result<f64> {
     parse(&text).with_context(|| format!("unexpected form of {file}"))
 }
 
-/// Fields 14 and 15, time in the program and in the kernel (proc_pid_stat(5)); the name in parentheses may hold anything.
+/// Time in the program and in the kernel, fields 14 and 15 (proc_pid_stat(5)); the name before them may hold anything.
 fn parse(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
