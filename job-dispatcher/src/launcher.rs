@@ -146,10 +146,16 @@ impl Launcher {
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
             let name = self.name(&stored.record)?;
-            let there = self.executor.observe(&name).await?;
+            // Nothing of a job can be there before its first attempt was won; a stranger's object is found by creating.
+            let there = if stored.record.attempt == 0 { None } else { self.executor.observe(&name).await? };
             match next(&stored.record, there.as_ref()) {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
-                Next::Create => self.create(request, &stored, &name).await?,
+                Next::Create => {
+                    let is_named = self.create(request, &stored, &name).await?;
+                    if is_named && let Some(launched) = self.hold(&id).await {
+                        return Ok(launched);
+                    }
+                }
                 Next::Adopt { uid } => {
                     info!(%uid, "found the job created, not recorded");
                     self.record_uid(&id, stored.record.attempt, &name, &uid).await?;
@@ -201,17 +207,17 @@ impl Launcher {
         Ok(Launched::Ended)
     }
 
-    /// Wins the next attempt, creates, and records what was created. Whatever goes another way is seen by the caller's
-    /// next look.
-    async fn create(&self, request: &ExecutionRequest, stored: &Stored, name: &str) -> Result<(), LaunchError> {
+    /// Wins the next attempt, creates, and records what was created: true when the record names it. Whatever goes another
+    /// way is seen by the caller's next look.
+    async fn create(&self, request: &ExecutionRequest, stored: &Stored, name: &str) -> Result<bool, LaunchError> {
         let id = request.record.job_id;
         let Some(process) = self.processes.get(&request.record.process_id) else {
             let message = format!("the process '{}' is not configured any more", request.record.process_id.as_str());
-            return self.fail(&id, Reason::ProcessUnavailable, message).await;
+            return self.fail(&id, Reason::ProcessUnavailable, message).await.map(|()| false);
         };
         let inputs = match self.inputs(request).await? {
             Ok(inputs) => inputs,
-            Err(message) => return self.fail(&id, Reason::ConfigError, message).await,
+            Err(message) => return self.fail(&id, Reason::ConfigError, message).await.map(|()| false),
         };
         let plan = JobPlan {
             job_id: id,
@@ -222,12 +228,12 @@ impl Launcher {
             masked_parameters: request.record.parameters.clone(),
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
-        let Some(attempt) = self.win(&id, stored, name).await? else { return Ok(()) };
+        let Some(attempt) = self.win(&id, stored, name).await? else { return Ok(false) };
         let won = Instant::now();
         failpoint::reach("dispatcher.before-create");
         if won.elapsed() > self.store.nats().ack_wait / 2 {
             // This process stood still: someone else may have taken over, and finished.
-            return Ok(());
+            return Ok(false);
         }
         match self.executor.create(&plan).await {
             Ok(uid) => {
@@ -237,10 +243,10 @@ impl Launcher {
                 self.record_uid(&id, attempt, name, &uid).await
             }
             Err(CreateError::Exists) => match self.executor.observe(name).await? {
-                Some(_) => Ok(()),
+                Some(_) => Ok(false),
                 None => Err(LaunchError::NotOurs),
             },
-            Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await,
+            Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await.map(|()| false),
             Err(passing @ CreateError::Passing(_)) => Err(LaunchError::Create(passing)),
         }
     }
@@ -274,8 +280,9 @@ impl Launcher {
         })
     }
 
-    /// Records the UID of what was created. A job that has ended meanwhile, or names another, deletes what was created.
-    async fn record_uid(&self, id: &JobId, attempt: u32, name: &str, uid: &str) -> Result<(), LaunchError> {
+    /// Records the UID of what was created: true when the record names it now. A job that has ended meanwhile, or names
+    /// another, deletes what was created.
+    async fn record_uid(&self, id: &JobId, attempt: u32, name: &str, uid: &str) -> Result<bool, LaunchError> {
         let is_free = |record: &JobRecord| {
             let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
             record.phase() < Phase::Ended && named.is_none()
@@ -300,11 +307,12 @@ impl Launcher {
             }
             Advanced::NoJob => None,
         };
-        if named != Some(uid) {
+        let is_named = named == Some(uid);
+        if !is_named {
             warn!(%uid, "the job went on without what was created here: deleting it");
             self.executor.delete(name, uid).await?;
         }
-        Ok(())
+        Ok(is_named)
     }
 
     /// `None` when it is time to look again.
