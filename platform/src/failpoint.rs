@@ -4,9 +4,12 @@
 //! `QUAYSIDE_FAILPOINT=stop:<name>` stops it there as `kill -STOP` would, until it is continued. Without the variable a
 //! place costs one look at a value read once.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -26,6 +29,21 @@ pub fn reach(place: &str) {
         warn!(place, "failpoint reached");
         if let Err(error) = kill_process(getpid(), signal) {
             warn!(%error, "the failpoint could not send its signal");
+        } else if signal == Signal::STOP {
+            wait_for_standstill();
         }
+    }
+}
+
+/// Another thread may be the one that takes the signal, and stops this one a moment later: goes on only once a jump in
+/// time shows that the process stood still.
+fn wait_for_standstill() {
+    const JUMP: Duration = Duration::from_millis(200);
+    const LIMIT: Duration = Duration::from_secs(10);
+    let begin = Instant::now();
+    let mut last = begin;
+    while last.elapsed() < JUMP && begin.elapsed() < LIMIT {
+        last = Instant::now();
+        std::thread::yield_now();
     }
 }
