@@ -38,7 +38,7 @@ pub fn reach(place: &str) {
 /// Another thread may be the one that takes the signal, and stops this one a moment later: goes on only once a jump in
 /// time shows that the process stood still.
 fn wait_for_standstill() {
-    const JUMP: Duration = Duration::from_millis(200);
+    const JUMP: Duration = Duration::from_secs(1);
     const LIMIT: Duration = Duration::from_secs(10);
     let begin = Instant::now();
     let mut last = begin;

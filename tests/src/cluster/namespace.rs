@@ -50,6 +50,11 @@ impl Namespace {
         Ok(this)
     }
 
+    /// The namespace `default` of a cluster that has one kind of node.
+    pub fn usual(kind: NodeKind) -> Self {
+        Self { name: "default".to_owned(), kind }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
