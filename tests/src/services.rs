@@ -45,11 +45,25 @@ impl Service {
     }
 }
 
+/// The `cargo` that started this program, in the workspace. What it told this program of its package is taken out of
+/// the environment: build scripts that look at such variables, ring's among them, would else run anew each time.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_NAME", "CARGO_BIN_", "CARGO_PRIMARY_PACKAGE"];
+    for (name, _) in std::env::vars_os() {
+        if of_package.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(workspace_directory());
+    cargo
+}
+
 /// Builds the three programs, in the profile of this build.
 pub async fn build(progress: Progress<'_>) -> Result<()> {
     progress("building the services");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace_directory()).arg("build");
+    let mut cargo = cargo();
+    cargo.arg("build");
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -8,9 +8,8 @@ use end_to_end::{
     cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind},
     services,
     story::NODES_VARIABLE,
-    tools::{self, Tool, target_directory, workspace_directory},
+    tools::{self, Tool, target_directory},
 };
-use tokio::process::Command;
 
 /// What can be asked of `test`.
 #[derive(Args, Debug)]
@@ -81,9 +80,8 @@ async fn start_cluster(is_all_required: bool, progress: tools::Progress<'_>) -> 
 }
 
 async fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.current_dir(workspace_directory()).args(arguments).envs(environment.iter().copied());
+    let mut command = services::cargo();
+    command.args(arguments).envs(environment.iter().copied());
     let mut child = command.spawn().context("cargo can't be started; install Rust from rustup.rs")?;
     let status = tokio::select! {
         status = child.wait() => status?,
