@@ -26,7 +26,7 @@ pub enum GatewayError {
     NoSuchPath,
     /// The path exists, the method does not.
     #[error("this resource does not have this method; allowed: {0}")]
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// A form that is not offered.
     #[error("{0}")]
     NotAcceptable(&'static str),
@@ -157,7 +157,7 @@ impl GatewayError {
                 answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             Self::MethodNotAllowed(allowed) => {
-                answer.insert_header((header::ALLOW, *allowed));
+                answer.insert_header((header::ALLOW, allowed.as_str()));
             }
             Self::Unavailable(_) => {
                 answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));

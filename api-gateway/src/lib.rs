@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod language;
 pub mod links;
 pub mod metrics;
+mod openapi;
 pub mod prefer;
 pub mod query;
 pub mod requests;

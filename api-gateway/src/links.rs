@@ -8,6 +8,10 @@ use serde::Serialize;
 pub const JSON: &str = "application/json";
 /// Media type of the API's definition.
 pub const OPENAPI: &str = "application/vnd.oai.openapi+json;version=3.0";
+/// Media type of the API's definition as YAML.
+pub const OPENAPI_YAML: &str = "application/vnd.oai.openapi;version=3.0";
+/// Media type of pages.
+pub const HTML: &str = "text/html";
 
 /// Relation types of the standard.
 pub mod rel {
@@ -81,6 +85,21 @@ impl Urls {
         format!("{}/openapi", self.base)
     }
 
+    /// The API's definition as a page.
+    pub fn openapi_page(&self) -> String {
+        format!("{}?f=html", self.openapi())
+    }
+
+    /// Where the files of that page are.
+    pub fn definition_page(&self) -> String {
+        format!("{}/page", self.openapi())
+    }
+
+    /// One segment of a path.
+    pub fn segment(text: &str) -> String {
+        utf8_percent_encode(text, SEGMENT).to_string()
+    }
+
     /// The list of processes.
     pub fn processes(&self) -> String {
         format!("{}/processes", self.base)
@@ -88,7 +107,7 @@ impl Urls {
 
     /// One process.
     pub fn process(&self, id: &ProcessId) -> String {
-        format!("{}/processes/{}", self.base, utf8_percent_encode(id.as_str(), SEGMENT))
+        format!("{}/processes/{}", self.base, Self::segment(id.as_str()))
     }
 
     /// Where one process is executed.

@@ -13,11 +13,20 @@ impl Query {
     /// # Errors
     /// When another form than JSON is asked for.
     pub fn parse(text: &str) -> Result<Self, GatewayError> {
+        Self::of_forms(text, &["json"])
+    }
+
+    /// The same for a resource that has these forms.
+    ///
+    /// # Errors
+    /// When another form is asked for.
+    pub fn of_forms(text: &str, forms: &[&str]) -> Result<Self, GatewayError> {
         let query = Self(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect());
         match query.one("f") {
-            None | Some("" | "json") => Ok(query),
-            Some("html") => Err(GatewayError::NotAcceptable("pages are not offered yet: use f=json")),
-            Some(_) => Err(GatewayError::invalid("f: expected json")),
+            None | Some("") => Ok(query),
+            Some(form) if forms.contains(&form) => Ok(query),
+            Some("html") => Err(GatewayError::NotAcceptable("there is no page of this: use f=json")),
+            Some(_) => Err(GatewayError::invalid(format!("f: expected {}", forms.join(" or ")))),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The resources of the API, one file each.
+//! The resources of the API, one file each, and the one table of them: what serves is what `/openapi` documents.
 
 mod answer;
 mod conformance;
@@ -13,45 +13,114 @@ mod processes;
 #[cfg(test)]
 mod tests;
 
-use actix_web::{FromRequest, Handler, HttpResponse, Responder, web, web::ServiceConfig};
+use actix_web::{
+    HttpResponse, Route, guard,
+    http::Method,
+    web::{self, ServiceConfig},
+};
 
-use crate::error::GatewayError;
+use crate::{
+    error::GatewayError,
+    openapi::{Describe, Document, operations},
+};
+
+/// A path and what can be done there.
+pub(crate) struct Resource {
+    /// Path below the base, with its parameters in braces.
+    pub(crate) path: &'static str,
+    /// One for each method.
+    pub(crate) operations: &'static [Operation],
+}
+
+/// A method of a resource.
+pub(crate) struct Operation {
+    /// The method; `GET` stands for `HEAD`, too.
+    pub(crate) verb: Verb,
+    /// A route to the handler, for any method.
+    serve: fn() -> Route,
+    /// How the definition describes it; `None` for what is no part of the API.
+    pub(crate) document: Option<Document>,
+}
+
+/// The methods that the API has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Post,
+}
+
+impl Verb {
+    /// The methods that it stands for.
+    pub(crate) fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Get => &["GET", "HEAD"],
+            Self::Post => &["POST"],
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        self.words().contains(&method.as_str())
+    }
+}
+
+/// Everything that is served.
+pub(crate) const RESOURCES: &[Resource] = &[
+    Resource { path: "/", operations: &[get(|| web::to(landing::get), operations::landing)] },
+    Resource { path: "/conformance", operations: &[get(|| web::to(conformance::get), operations::conformance)] },
+    Resource { path: "/openapi", operations: &[get(|| web::to(openapi::get), operations::definition)] },
+    Resource { path: "/openapi/page/{file}", operations: &[hidden(|| web::to(openapi::page::file))] },
+    Resource { path: "/processes", operations: &[get(|| web::to(processes::get), operations::processes)] },
+    Resource { path: "/processes/{processID}", operations: &[get(|| web::to(process::get), operations::process)] },
+    Resource {
+        path: "/processes/{processID}/execution",
+        operations: &[Operation {
+            verb: Verb::Post,
+            serve: || web::to(execution::post),
+            document: Some(Document::OfEachProcess(operations::execution)),
+        }],
+    },
+    Resource { path: "/jobs", operations: &[get(|| web::to(jobs::get), operations::jobs)] },
+    Resource { path: "/jobs/{jobID}", operations: &[get(|| web::to(job::get), operations::job)] },
+    Resource {
+        path: "/jobs/{jobID}/results",
+        operations: &[get(|| web::to(job_results::get), operations::job_results)],
+    },
+];
+
+const fn get(serve: fn() -> Route, document: Describe) -> Operation {
+    Operation { verb: Verb::Get, serve, document: Some(Document::Once(document)) }
+}
+
+const fn hidden(serve: fn() -> Route) -> Operation {
+    Operation { verb: Verb::Get, serve, document: None }
+}
 
 /// Puts every resource below `base`, which is empty or begins with a slash and does not end with one.
 pub fn configure(app: &mut ServiceConfig, base: &str) {
-    let path = |path: &str| format!("{base}{path}");
-    let landing = if base.is_empty() { "/" } else { base };
-    app.service(readable(landing.to_owned(), landing::get))
-        .service(readable(path("/conformance"), conformance::get))
-        .service(readable(path("/openapi"), openapi::get))
-        .service(readable(path("/processes"), processes::get))
-        .service(readable(path("/processes/{process}"), process::get))
-        .service(
-            web::resource(path("/processes/{process}/execution"))
-                .route(web::post().to(execution::post))
-                .default_service(web::to(|| method_not_allowed("POST"))),
-        )
-        .service(readable(path("/jobs"), jobs::get))
-        .service(readable(path("/jobs/{job}"), job::get))
-        .service(readable(path("/jobs/{job}/results"), job_results::get))
-        .default_service(web::to(no_such_path));
+    for resource in RESOURCES {
+        let path = match resource.path {
+            "/" if !base.is_empty() => base.to_owned(),
+            path => format!("{base}{path}"),
+        };
+        let served = resource.operations.iter().fold(web::resource(path), |served, operation| {
+            let verb = operation.verb;
+            served.route((operation.serve)().guard(guard::fn_guard(move |context| verb.takes(&context.head().method))))
+        });
+        app.service(served.default_service(web::to(|| method_not_allowed(resource))));
+    }
+    app.default_service(web::to(no_such_path));
 }
 
-/// A resource that can be read and nothing else.
-fn readable<F, A>(path: String, handler: F) -> actix_web::Resource
-where
-    F: Handler<A>,
-    A: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(path)
-        .route(web::get().to(handler.clone()))
-        .route(web::head().to(handler))
-        .default_service(web::to(|| method_not_allowed("GET, HEAD")))
+impl Resource {
+    /// The value of `Allow`.
+    pub(crate) fn allowed(&self) -> String {
+        let words: Vec<&str> = self.operations.iter().flat_map(|operation| operation.verb.words()).copied().collect();
+        words.join(", ")
+    }
 }
 
-async fn method_not_allowed(allowed: &'static str) -> Result<HttpResponse, GatewayError> {
-    Err(GatewayError::MethodNotAllowed(allowed))
+async fn method_not_allowed(resource: &'static Resource) -> Result<HttpResponse, GatewayError> {
+    Err(GatewayError::MethodNotAllowed(resource.allowed()))
 }
 
 async fn no_such_path() -> Result<HttpResponse, GatewayError> {

@@ -47,12 +47,12 @@ pub(super) fn language<'a>(gateway: &'a Gateway, request: &HttpRequest, query: &
 
 /// The process that the path names.
 pub(super) fn process<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a ProcessDefinition, GatewayError> {
-    gateway.configuration.processes.get(segment(request, "process").as_str()).ok_or(GatewayError::NoSuchProcess)
+    gateway.configuration.processes.get(segment(request, "processID").as_str()).ok_or(GatewayError::NoSuchProcess)
 }
 
 /// The job id that the path names. What is no id names no job.
 pub(super) fn job_id(request: &HttpRequest) -> Result<JobId, GatewayError> {
-    segment(request, "job").parse().map_err(|_| GatewayError::NoSuchJob)
+    segment(request, "jobID").parse().map_err(|_| GatewayError::NoSuchJob)
 }
 
 fn segment(request: &HttpRequest, name: &str) -> String {

@@ -7,7 +7,7 @@ use super::answer;
 use crate::{
     app::Gateway,
     error::GatewayError,
-    links::{Link, OPENAPI, rel},
+    links::{HTML, Link, OPENAPI, OPENAPI_YAML, rel},
     query::Query,
 };
 
@@ -16,11 +16,12 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     let language = answer::language(&gateway, &request, &query);
     let urls = &gateway.urls;
     let identification = &gateway.configuration.metadata.identification;
-    let definition =
-        Link { href: urls.openapi(), rel: "service-desc", media_type: Some(OPENAPI), title: "definition of this API" };
+    let definition = |href, rel, media_type, title| Link { href, rel, media_type: Some(media_type), title };
     let links = [
         Link::json(urls.landing(), "self", "this document"),
-        definition,
+        definition(urls.openapi(), "service-desc", OPENAPI, "definition of this API"),
+        definition(format!("{}?f=yaml", urls.openapi()), "service-desc", OPENAPI_YAML, "definition of this API"),
+        definition(urls.openapi_page(), "service-doc", HTML, "a page to read and try this API"),
         Link::json(urls.conformance(), rel::CONFORMANCE, "conformance classes"),
         Link::json(urls.processes(), rel::PROCESSES, "processes"),
         Link::json(urls.jobs(), rel::JOB_LIST, "jobs"),

@@ -147,6 +147,48 @@ async fn the_definition_has_its_own_media_type() {
 }
 
 #[actix_web::test]
+async fn the_definition_comes_in_the_form_that_is_asked_for() {
+    let gateway = testing::gateway().await;
+    let of = async |path: &str, accept: &str| {
+        let answer = call(&gateway, test::TestRequest::get().uri(path).insert_header(("accept", accept))).await;
+        answer.header("content-type").to_owned()
+    };
+    let (json, yaml) = ("application/vnd.oai.openapi+json;version=3.0", "application/vnd.oai.openapi;version=3.0");
+    for (path, accept, expected) in [
+        ("/openapi", "*/*", json),
+        ("/openapi", "application/json", "application/json"),
+        ("/openapi", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("/openapi", "application/vnd.oai.openapi;q=0.5, text/html;q=0.2", yaml),
+        ("/openapi?f=yaml", "text/html", yaml),
+        ("/openapi?f=json", "text/html", json),
+    ] {
+        assert_eq!(of(path, accept).await, expected, "{path} {accept}");
+    }
+    assert!(get(&gateway, "/openapi?f=xml").await.is_exception(400, "invalid-parameter-value"));
+    let yaml = get(&gateway, "/openapi?f=yaml").await;
+    let read: Value = serde_saphyr::from_str(std::str::from_utf8(&yaml.body).unwrap()).unwrap();
+    assert_eq!(read, get(&gateway, "/openapi?f=json").await.json());
+}
+
+#[actix_web::test]
+async fn the_page_of_the_definition_needs_nothing_from_elsewhere() {
+    let gateway = testing::gateway().await;
+    let page = get(&gateway, "/openapi?f=html").await;
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    let text = String::from_utf8(page.body).unwrap();
+    let targets: Vec<&str> = ["src=\"", "href=\""].iter().flat_map(|name| text.split(name).skip(1)).collect();
+    assert!(targets.len() >= 6, "{text}");
+    for target in targets {
+        let url = target.split('"').next().unwrap();
+        let path = url.strip_prefix("http://api.example.org/ogc").unwrap_or_else(|| panic!("{url} is elsewhere"));
+        assert_eq!(get(&gateway, path).await.status, 200, "{path}");
+    }
+    let start = get(&gateway, "/openapi/page/swagger-initializer.js").await;
+    assert!(String::from_utf8(start.body).unwrap().contains("http://api.example.org/ogc/openapi?f=json"));
+    assert!(get(&gateway, "/openapi/page/none.js").await.is_exception(404, "not-found"));
+}
+
+#[actix_web::test]
 async fn texts_come_in_the_language_that_is_asked_for() {
     let gateway = testing::gateway().await;
     let german = get(&gateway, "/?lang=de").await;

@@ -1,0 +1,153 @@
+//! The API's definition (OpenAPI 3.0.3), made from the table of routes that serves: a route without a description is seen
+//! there, a description without a route can't be.
+
+mod answers;
+mod components;
+mod configured;
+mod operation;
+pub(crate) mod operations;
+mod parameters;
+mod process;
+
+use protocol::{ProcessDefinition, configuration::Configuration};
+use serde_json::{Map, Value, json};
+
+use crate::{links::Urls, routes::RESOURCES};
+
+/// Describes an operation: an Operation Object.
+pub(crate) type Describe = fn(&Context<'_>) -> Value;
+/// Describes an operation on one process, or on any for `None`.
+pub(crate) type DescribeOfProcess = fn(&Context<'_>, Option<&ProcessDefinition>) -> Value;
+
+/// How often an operation stands in the definition.
+pub(crate) enum Document {
+    /// Under its own path.
+    Once(Describe),
+    /// Under its own path, and once for each process.
+    OfEachProcess(DescribeOfProcess),
+}
+
+/// What descriptions are made from.
+pub(crate) struct Context<'a> {
+    /// The configuration file.
+    pub(crate) configuration: &'a Configuration,
+    /// Public URLs.
+    pub(crate) urls: &'a Urls,
+    /// Language of the texts.
+    pub(crate) language: &'a str,
+}
+
+/// The whole definition.
+pub(crate) fn definition(context: &Context<'_>) -> Value {
+    let identification = &context.configuration.metadata.identification;
+    let mut info = json!({
+        "title": identification.title.text(context.language),
+        "description": identification.description.text(context.language),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let terms = identification.terms_of_service.as_ref().map(|url| url.text(context.language));
+    if let Some(terms) = terms.filter(|terms| url::Url::parse(terms).is_ok()) {
+        info["termsOfService"] = terms.into();
+    }
+    json!({
+        "openapi": "3.0.3",
+        "info": info,
+        "servers": [{"url": context.urls.base()}],
+        "tags": [
+            {"name": "server", "description": "What is offered"},
+            {"name": "processes", "description": "What can be executed"},
+            {"name": "jobs", "description": "What was executed"},
+        ],
+        "paths": paths(context),
+        "components": components::components(context),
+    })
+}
+
+fn paths(context: &Context<'_>) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for resource in RESOURCES {
+        for operation in resource.operations {
+            let Some(document) = &operation.document else { continue };
+            let verb = operation.verb.words()[0].to_ascii_lowercase();
+            let mut insert = |path: String, described: Value| {
+                let item = paths.entry(path).or_insert_with(|| json!({}));
+                item[&verb] = described;
+            };
+            match document {
+                Document::Once(describe) => insert(resource.path.to_owned(), describe(context)),
+                Document::OfEachProcess(describe) => {
+                    insert(resource.path.to_owned(), describe(context, None));
+                    for process in context.configuration.processes.values() {
+                        let path = resource.path.replace("{processID}", &Urls::segment(process.id.as_str()));
+                        insert(path, describe(context, Some(process)));
+                    }
+                }
+            }
+        }
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::testing;
+
+    fn document() -> Value {
+        let configuration = testing::configuration();
+        let urls = Urls::new(&configuration.server.url);
+        definition(&Context { configuration: &configuration, urls: &urls, language: "en-US" })
+    }
+
+    #[test]
+    fn every_documented_path_is_one_of_the_table_and_every_route_but_the_pages_is_documented() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        for resource in RESOURCES {
+            let is_documented = resource.operations.iter().all(|operation| operation.document.is_some());
+            assert_eq!(paths.contains_key(resource.path), is_documented, "{}", resource.path);
+        }
+        let beyond: Vec<&String> =
+            paths.keys().filter(|path| RESOURCES.iter().all(|resource| resource.path != *path)).collect();
+        assert_eq!(
+            beyond,
+            ["/processes/hello-world-k8s/execution", "/processes/open/execution", "/processes/protected/execution"]
+        );
+    }
+
+    #[test]
+    fn operation_ids_are_unique_and_every_reference_leads_somewhere() {
+        let document = document();
+        let mut ids = HashSet::new();
+        for operation in document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap()) {
+            assert!(ids.insert(operation.1["operationId"].as_str().unwrap()), "{}", operation.1["operationId"]);
+        }
+        let mut open = vec![&document];
+        while let Some(value) = open.pop() {
+            match value {
+                Value::Object(members) => {
+                    if let Some(Value::String(reference)) = members.get("$ref") {
+                        let pointer = reference.strip_prefix('#').unwrap();
+                        assert!(document.pointer(pointer).is_some(), "{reference}");
+                    }
+                    open.extend(members.values());
+                }
+                Value::Array(items) => open.extend(items),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_has_an_operation_typed_by_its_inputs() {
+        let document = document();
+        let body = &document["paths"]["/processes/protected/execution"]["post"]["requestBody"];
+        let schema = &body["content"]["application/json"]["schema"]["properties"]["inputs"];
+        assert_eq!(schema["required"], json!(["text"]), "the token is never required");
+        assert_eq!(schema["additionalProperties"], false);
+        assert!(schema["properties"]["token"].is_object());
+        assert_eq!(document["components"]["schemas"]["process.open.input.text"]["type"], "string");
+    }
+}

@@ -1,0 +1,150 @@
+//! One function an operation of the table of routes: what it is for, what it takes, everything that it answers.
+
+use protocol::ProcessDefinition;
+use serde_json::{Value, json};
+
+use super::{Context, answers, operation::Operation, parameters::shared, process};
+use crate::links::{JSON, OPENAPI, OPENAPI_YAML};
+
+pub(crate) fn landing(_: &Context<'_>) -> Value {
+    described("landingPage", "server", "Where everything is", "landingPage").finish()
+}
+
+pub(crate) fn conformance(_: &Context<'_>) -> Value {
+    described("conformance", "server", "The conformance classes that are met", "confClasses").finish()
+}
+
+pub(crate) fn definition(_: &Context<'_>) -> Value {
+    let object = json!({"schema": {"type": "object"}});
+    let text = json!({"schema": {"type": "string"}});
+    let forms = json!({"type": "string", "enum": ["json", "yaml", "html"]});
+    let answer = json!({
+        "description": "This definition",
+        "content": {OPENAPI: object, OPENAPI_YAML: text, JSON: object, "text/html": text},
+    });
+    Operation::new("definition", "server", "This definition, or a page to try it")
+        .parameters(shared(&["lang"]))
+        .parameters([json!({
+            "name": "f", "in": "query", "required": false, "schema": forms,
+            "description": "Form of the answer, instead of the header Accept",
+        })])
+        .answer(200, answer)
+        .answer(304, answers::empty("What the client has is still right"))
+        .finish()
+}
+
+pub(crate) fn processes(_: &Context<'_>) -> Value {
+    described("processes", "processes", "The list of processes", "processList")
+        .parameters(shared(&["limit", "offset"]))
+        .finish()
+}
+
+pub(crate) fn process(_: &Context<'_>) -> Value {
+    described("process", "processes", "One process", "process")
+        .parameters(shared(&["processID"]))
+        .exceptions(&[404])
+        .finish()
+}
+
+pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinition>) -> Value {
+    let created = answers::with_headers(
+        answers::json("The job, to come back for", "statusInfo"),
+        &[("Location", "The job"), ("Preference-Applied", "What of the header Prefer was followed")],
+    );
+    let (operation, body, results, is_open) = match process {
+        None => {
+            let schema = json!({"schema": {"$ref": "#/components/schemas/execute"}});
+            let results = json!({"description": "The results, in the form that was asked for", "content": {"*/*": {}}});
+            (
+                Operation::new("execute", "processes", "Execute a process").parameters(shared(&["processID"])),
+                json!({"required": true, "content": {JSON: schema}}),
+                answers::with_headers(results, &[("Link", "The job, with relation monitor")]),
+                true,
+            )
+        }
+        Some(process) => {
+            let title = process.description.title.text(context.language);
+            let id = format!("execute.{}", process.id.as_str());
+            (
+                Operation::new(&id, "processes", title)
+                    .description(process.description.description.text(context.language)),
+                process::body(context, process),
+                process::results(process),
+                !process.check_auth,
+            )
+        }
+    };
+    // With the token as an input there is none in the header.
+    let security = if process.is_some() && is_open { json!([]) } else { json!([{"token": []}, {}]) };
+    operation
+        .parameters(shared(&["Prefer"]))
+        .body(body)
+        .security(security)
+        .answer(200, results)
+        .answer(201, created)
+        .answer(
+            204,
+            answers::with_headers(
+                answers::empty("The execution ended, and has no value to send: none, or all by reference"),
+                &[("Link", "The job, with relation monitor; each output by reference")],
+            ),
+        )
+        .exceptions(&[401, 403, 404, 409, 413, 415, 422])
+        .finish()
+}
+
+pub(crate) fn jobs(context: &Context<'_>) -> Value {
+    let filters = ["type", "processes", "status", "datetime", "minDuration", "maxDuration", "limit", "offset"];
+    of_jobs(context, Operation::new("jobs", "jobs", "The list of jobs, the newest first"))
+        .parameters(shared(&filters))
+        .parameters(shared(&["f"]))
+        .answer(200, answers::json("The jobs", "jobList"))
+        .finish()
+}
+
+pub(crate) fn job(context: &Context<'_>) -> Value {
+    of_jobs(context, Operation::new("job", "jobs", "The status of one job"))
+        .parameters(shared(&["jobID", "f"]))
+        .answer(200, answers::json("The status", "statusInfo"))
+        .exceptions(&[404])
+        .finish()
+}
+
+pub(crate) fn job_results(context: &Context<'_>) -> Value {
+    let results =
+        json!({"description": "The results, in the form that was asked for at execution", "content": {"*/*": {}}});
+    of_jobs(context, Operation::new("jobResults", "jobs", "The results of one job"))
+        .description("A failed job answers with what went wrong.")
+        .parameters(shared(&["jobID", "f"]))
+        .answer(200, results)
+        .answer(
+            204,
+            answers::with_headers(
+                answers::empty("The job has no value to send: none, or all by reference"),
+                &[("Link", "Each output by reference")],
+            ),
+        )
+        .exceptions(&[404])
+        .finish()
+}
+
+/// An operation that answers with a document that changes with the configuration only.
+fn described(id: &str, tag: &str, summary: &str, schema: &str) -> Operation {
+    let answer = answers::with_headers(
+        answers::json(summary, schema),
+        &[("Content-Language", "Language of the texts"), ("ETag", "Changes with the document")],
+    );
+    Operation::new(id, tag, summary)
+        .parameters(shared(&["f", "lang"]))
+        .answer(200, answer)
+        .answer(304, answers::empty("What the client has is still right"))
+}
+
+/// An operation on jobs: protected where the configuration says so.
+fn of_jobs(context: &Context<'_>, operation: Operation) -> Operation {
+    if context.configuration.server.manager.protect_jobs == Some(true) {
+        operation.security(json!([{"token": []}])).exceptions(&[401, 403])
+    } else {
+        operation
+    }
+}
