@@ -49,6 +49,10 @@ pub const NODES_VARIABLE: &str = "QUAYSIDE_TEST_NODES";
 /// The token of every story.
 pub const TOKEN: &str = "story-token-6f1c";
 
+/// YAML of the processes that tests of the API run: above all `echo`, which has inputs and outputs of every form. With it are
+/// one that needs the token, one for each mode of execution alone, one with a text as its only output, and one that fails.
+pub const ECHO: &str = include_str!("../data/echo.yaml");
+
 /// Things are waited for this long: generous, as machines are shared.
 pub const LIMIT: Duration = Duration::from_secs(120);
 

@@ -283,7 +283,7 @@ async fn built(tool: Tool, progress: Progress<'_>) -> Result<PathBuf> {
     Ok(program)
 }
 
-async fn lock(path: &Path, progress: Progress<'_>) -> Result<fs::File> {
+pub(crate) async fn lock(path: &Path, progress: Progress<'_>) -> Result<fs::File> {
     let file = fs::File::create(path)?;
     let mut waiting = false;
     loop {

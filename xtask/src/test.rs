@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use end_to_end::{
     cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind},
-    services,
+    python, services,
     story::NODES_VARIABLE,
     tools::{self, Tool, target_directory},
 };
@@ -39,6 +39,10 @@ pub(crate) async fn run(test: Test) -> Result<()> {
         cargo(&["test", "--package", "end-to-end", "--lib"], &[]).await?;
     }
     tools::require(&[Tool::NatsServer, Tool::Versitygw], &say).await?;
+    if let Err(error) = python::require(&say).await {
+        ensure!(!is_all_required, "{error:#}");
+        say(&format!("the stories in Python are left out: {error:#}"));
+    }
     services::build(&say).await?;
     cargo(&["test", "--package", "end-to-end", "--test", "stories", "--no-run"], &[]).await?;
     let cluster = start_cluster(is_all_required, &say).await?;
