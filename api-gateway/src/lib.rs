@@ -14,6 +14,7 @@ pub mod links;
 pub mod metrics;
 pub mod prefer;
 pub mod query;
+pub mod references;
 pub mod requests;
 pub mod results;
 pub mod routes;

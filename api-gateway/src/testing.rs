@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, results::Values,
-    settings::GatewaySettings,
+    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References,
+    results::Values, settings::GatewaySettings, validate::Schemas,
 };
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
@@ -87,6 +87,8 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         metrics,
         runtime,
         shutdown: CancellationToken::new(),
+        schemas: Arc::new(Schemas::compile(&configuration).unwrap().0),
+        references: References::new(&settings.references).unwrap(),
         settings: Arc::new(settings),
         configuration: Arc::new(configuration),
     }

@@ -1,10 +1,25 @@
 //! From the bytes of a request to an execution that fits its process: every mistake is told at once.
 //!
+//! bytes → [`Request`] → [`inputs`], each [`value`] against its [`schemas`] → [`Checked`] → [`by_reference`] →
+//! [`Execution`]
+//!
 //! Messages name members and ids, never values: a value may be secret.
+
+pub mod by_reference;
+mod inputs;
+pub mod media_types;
+pub mod schemas;
+pub mod value;
+pub mod violation;
 
 use protocol::{ProcessDefinition, job_record::ResponseForm};
 use serde_json::{Map, Value};
 
+pub use self::{
+    by_reference::Checked,
+    schemas::Schemas,
+    violation::{Violation, Violations},
+};
 use crate::{auth, error::GatewayError};
 
 /// An execution that fits its process.
@@ -49,14 +64,16 @@ impl Request {
         auth::take_token(&mut self.inputs)
     }
 
-    /// Holds the request against the process.
+    /// Holds the request against the process, with all that is in it.
     ///
     /// # Errors
     /// All that does not fit.
-    pub fn against(self, process: &ProcessDefinition) -> Result<Execution, GatewayError> {
-        let Self { inputs, outputs, response } = self;
+    pub fn against(self, process: &ProcessDefinition, schemas: &Schemas) -> Result<Checked, GatewayError> {
+        let Self { mut inputs, outputs, response } = self;
+        let schemas = schemas.of(process).ok_or(GatewayError::NoSuchProcess)?;
+        let mut violations = Violations::default();
+        let references = inputs::check(&inputs, process, schemas, &mut violations);
         let mut mistakes = Vec::new();
-        check_inputs(&inputs, process, &mut mistakes);
         check_outputs(outputs.as_ref(), process, &mut mistakes);
         let response = match response.as_ref().map(Value::as_str) {
             None | Some(Some("raw")) => ResponseForm::Raw,
@@ -66,25 +83,12 @@ impl Request {
                 ResponseForm::Raw
             }
         };
-        if mistakes.is_empty() {
-            Ok(Execution { inputs, response })
-        } else {
-            Err(GatewayError::InvalidParameters(mistakes))
+        for mistake in mistakes {
+            violations.push(mistake);
         }
-    }
-}
-
-/// Which inputs there must and may be. Their values are held against their schemas here, too, once that is built.
-fn check_inputs(inputs: &Map<String, Value>, process: &ProcessDefinition, mistakes: &mut Vec<String>) {
-    for (id, description) in &process.description.inputs {
-        // The token of a protected process is taken out before, and needed by its door, not by its schema.
-        let is_token = process.check_auth && id == auth::TOKEN_INPUT;
-        if description.is_required() && !is_token && !inputs.contains_key(id) {
-            mistakes.push(format!("inputs.{id}: this input is required"));
-        }
-    }
-    for id in inputs.keys().filter(|id| !process.description.inputs.contains_key(*id)) {
-        mistakes.push(format!("inputs.{}: the process has no such input", shortened(id)));
+        violations.into_result()?;
+        inputs::add_defaults(&mut inputs, process);
+        Ok(Checked::new(Execution { inputs, response }, references))
     }
 }
 
@@ -131,10 +135,14 @@ pub fn is_json(content_type: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::json;
 
     use super::*;
-    use crate::testing;
+    use crate::{
+        references::{ReferenceSettings, References},
+        testing,
+    };
 
     fn checked(process: &str, body: Value) -> Result<Execution, String> {
         let configuration = testing::configuration();
@@ -143,7 +151,11 @@ mod tests {
         if process.check_auth {
             request.take_token();
         }
-        request.against(process).map_err(|error| error.to_string())
+        let schemas = Schemas::compile(&configuration).unwrap().0;
+        let checked = request.against(process, &schemas).map_err(|error| error.to_string())?;
+        assert!(!checked.has_references());
+        let references = References::new(&ReferenceSettings::default()).unwrap();
+        checked.resolve(&references).now_or_never().unwrap().map_err(|error| error.to_string())
     }
 
     #[test]

@@ -309,7 +309,8 @@ mod tests {
 
     #[test]
     fn every_misfit_has_its_place() {
-        let schema = json!({"type": "object", "properties": {"a": {"items": {"type": "integer"}}, "b": {"type": "null"}}});
+        let schema =
+            json!({"type": "object", "properties": {"a": {"items": {"type": "integer"}}, "b": {"type": "null"}}});
         let misfits = compiled(schema).misfits(&json!({"a": [1, "x", 2, "y"], "b": 1}));
         let mut places: Vec<&str> = misfits.iter().map(|misfit| misfit.pointer.as_str()).collect();
         places.sort_unstable();

@@ -327,8 +327,14 @@ fn a_broken_schema_names_process_input_and_the_place_inside_it() {
         ("{schema: {type: objekt}}", "inputs.a.schema.type: is no type; allowed: array"),
         ("{schema: {properties: {b: {minimum: low}}}}", "inputs.a.schema.properties.b.minimum: does not belong here"),
         ("{schema: {items: {pattern: '['}}}", "inputs.a.schema.items.pattern: is no regular expression"),
-        ("{schema: {oneOf: [{type: string}, {$ref: 'https://example.org/a.json'}]}}", "inputs.a.schema.oneOf[1].\"$ref\": is a reference to another document"),
-        ("{schema: {type: integer, default: many}}", "inputs.a.schema.default: is refused by its own schema: expected a whole number"),
+        (
+            "{schema: {oneOf: [{type: string}, {$ref: 'https://example.org/a.json'}]}}",
+            "inputs.a.schema.oneOf[1].\"$ref\": is a reference to another document",
+        ),
+        (
+            "{schema: {type: integer, default: many}}",
+            "inputs.a.schema.default: is refused by its own schema: expected a whole number",
+        ),
     ];
     for (input, expected) in cases {
         let found = mistakes(&with_input(input));

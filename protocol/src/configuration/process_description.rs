@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use super::{node::Node, table::Table};
 use crate::{
     process::{
-        InputDescription, JobControlOptions, Link, Localized, MaxOccurs, OutputDescription, ProcessDescription, ProcessId,
+        InputDescription, JobControlOptions, Link, Localized, MaxOccurs, OutputDescription, ProcessDescription,
+        ProcessId,
     },
     schema::Schema,
 };

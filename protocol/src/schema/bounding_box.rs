@@ -36,8 +36,7 @@ pub(super) fn lists_reference_systems(members: &Map<String, Value>) -> bool {
     let own = members.get("properties").and_then(|properties| properties.get("crs"));
     let is_list = own.is_some_and(|crs| crs.get("enum").is_some() || crs.get("const").is_some());
     let parts = members.get("allOf").and_then(Value::as_array);
-    is_list
-        || parts.is_some_and(|parts| parts.iter().filter_map(Value::as_object).any(lists_reference_systems))
+    is_list || parts.is_some_and(|parts| parts.iter().filter_map(Value::as_object).any(lists_reference_systems))
 }
 
 pub(super) fn add_to(options: ValidationOptions<'_>) -> ValidationOptions<'_> {

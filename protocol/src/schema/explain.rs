@@ -108,9 +108,7 @@ fn alternatives(context: &[Vec<ValidationError<'static>>]) -> String {
         .iter()
         .filter(|errors| !errors.is_empty())
         .take(ALTERNATIVES)
-        .map(|errors| {
-            errors.iter().take(REASONS).map(message).collect::<Vec<_>>().join(" and ")
-        })
+        .map(|errors| errors.iter().take(REASONS).map(message).collect::<Vec<_>>().join(" and "))
         .collect();
     match explained.as_slice() {
         [] => "fits none of the alternatives".to_owned(),

@@ -85,7 +85,8 @@ impl Translation {
         bound(members, "exclusiveMaximum", "maximum");
         self.nullable(members, pointer);
         let lists_reference_systems = lists_reference_systems || bounding_box::lists_reference_systems(members);
-        let is_named_box = members.get("$ref").and_then(Value::as_str).is_some_and(|url| bounding_box::URLS.contains(&url));
+        let is_named_box =
+            members.get("$ref").and_then(Value::as_str).is_some_and(|url| bounding_box::URLS.contains(&url));
         if is_named_box {
             members.shift_remove("$ref");
         }
