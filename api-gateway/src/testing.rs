@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 
-const CONFIGURATION: &str = "
+pub(crate) const CONFIGURATION: &str = "
 server:
   url: http://api.example.org/ogc/
   languages: [en-US, de]
@@ -56,6 +56,16 @@ resources:
         inputs:
           token: {title: Token, schema: {type: string}, minOccurs: 1}
           text: {title: Text, schema: {type: string}, minOccurs: 1}
+  defaults:
+    type: process
+    processor:
+      <<: *processor
+      metadata:
+        <<: *metadata
+        inputs:
+          text: {title: Text, schema: {type: string, default: unused}, minOccurs: 1}
+          count: {title: Count, schema: {type: integer, default: 1}, minOccurs: 0}
+          several: {title: Several, schema: {type: integer, default: [1, 2]}, minOccurs: 0, maxOccurs: unbounded}
 ";
 
 pub(crate) fn configuration() -> Configuration {

@@ -136,6 +136,7 @@ pub fn is_json(content_type: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use protocol::configuration::Configuration;
     use serde_json::json;
 
     use super::*;
@@ -206,6 +207,40 @@ mod tests {
         assert!(checked("protected", json!({"inputs": {"text": "x"}})).is_ok(), "never required by its schema");
         let open = checked("open", json!({"inputs": {"token": "t"}})).unwrap();
         assert_eq!(Value::Object(open.inputs), json!({"token": "t"}));
+    }
+
+    #[test]
+    fn absent_optional_inputs_get_the_default_of_their_schema() {
+        let sent = json!({"text": "x"});
+        let defaults = checked("defaults", json!({"inputs": sent})).unwrap();
+        assert_eq!(Value::Object(defaults.inputs), json!({"text": "x", "count": 1, "several": [1, 2]}));
+        let given = checked("defaults", json!({"inputs": {"text": "x", "count": 5, "several": 3}})).unwrap();
+        assert_eq!(Value::Object(given.inputs), json!({"text": "x", "count": 5, "several": 3}));
+    }
+
+    #[test]
+    fn deep_nesting_is_no_json_and_a_large_body_takes_linear_time() {
+        let deep = format!(r#"{{"inputs": {{"text": {}1{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert!(Request::parse(deep.as_bytes()).is_err());
+        let began = std::time::Instant::now();
+        let many: Vec<Value> = (0..200_000).map(|_| json!("x")).collect();
+        let text = checked("defaults", json!({"inputs": {"text": "x", "several": many}})).unwrap_err();
+        assert!(text.contains("inputs.several/0: expected a whole number") && text.contains("more"), "{text}");
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn an_example_that_would_be_refused_is_warned_of() {
+        let text = testing::CONFIGURATION.replace("example: {inputs: {text: x}}", "example: {inputs: {text: 1}}");
+        let configuration = Configuration::read(&text, "test", &|_| None).unwrap().0;
+        let warnings = Schemas::compile(&configuration).unwrap().1;
+        assert!(
+            warnings.iter().any(|warning| warning.path == "resources.open.processor.metadata.example"
+                && warning.message.contains("inputs.text: expected text")),
+            "{warnings:?}"
+        );
+        let right = Schemas::compile(&testing::configuration()).unwrap().1;
+        assert!(right.is_empty(), "{right:?}");
     }
 
     #[test]
