@@ -3,7 +3,7 @@
 //!
 //! An object may look like more than one form. The schema decides:
 //! - `{value: …}` with nothing but `mediaType`, `encoding`, `schema` and `format` beside is qualified, and `{href: …}` with
-//!   nothing but `type`, `rel`, `title` and `hreflang` beside is a reference;
+//!   nothing but `type`, `rel`, `title`, `hreflang` and `format` beside is a reference;
 //! - unless the schema itself names a member `value`, or `href`, and the object as a whole fits it;
 //! - and unless all there is is `value`, and only the object as a whole fits.
 //!
@@ -28,7 +28,8 @@ const SCHEMA: &str = "schema";
 const HREF: &str = "href";
 const TYPE: &str = "type";
 const QUALIFIED: [&str; 5] = [VALUE, MEDIA_TYPE, ENCODING, SCHEMA, FORMAT];
-const LINK: [&str; 5] = [HREF, TYPE, "rel", "title", "hreflang"];
+/// `format` is no member of the standard's link, but its certification suite sends it.
+const LINK: [&str; 6] = [HREF, TYPE, "rel", "title", "hreflang", FORMAT];
 
 /// A value that is somewhere else.
 #[derive(Debug)]
@@ -157,18 +158,28 @@ fn qualified(members: &Map<String, Value>, place: &str, schema: &InputSchema, fi
 }
 
 fn reference(members: &Map<String, Value>, place: &str, schema: &Arc<InputSchema>, findings: &mut Findings<'_>) {
-    if let Some((name, _)) = members.iter().find(|(_, member)| !member.is_string()) {
-        let expected = if name == HREF { "expected a URL" } else { "expected text" };
+    let is_wrong = |name: &str, member: &Value| if name == FORMAT { !member.is_object() } else { !member.is_string() };
+    if let Some((name, _)) = members.iter().find(|(name, member)| is_wrong(name, member)) {
+        let expected = match name.as_str() {
+            HREF => "expected a URL",
+            FORMAT => "expected an object",
+            _ => "expected text",
+        };
         return findings.violation(&format!("{place}/{name}"), expected);
     }
     let text = |name: &str| members.get(name).and_then(Value::as_str);
-    let media_type = match text(TYPE).map(MediaType::parse) {
+    let nested = members.get(FORMAT).and_then(|format| format.get(MEDIA_TYPE));
+    let (said, said_at) = match members.get(TYPE) {
+        Some(said) => (Some(said), TYPE.to_owned()),
+        None => (nested, format!("{FORMAT}/{MEDIA_TYPE}")),
+    };
+    let media_type = match said.map(|said| said.as_str().and_then(MediaType::parse)) {
         None => None,
         Some(Some(media_type)) => Some(media_type),
-        Some(None) => return findings.violation(&format!("{place}/{TYPE}"), "expected a media type"),
+        Some(None) => return findings.violation(&format!("{place}/{said_at}"), "expected a media type"),
     };
     if let Err(message) = schema.choose(media_type.as_ref()) {
-        return findings.violation(&format!("{place}/{TYPE}"), message);
+        return findings.violation(&format!("{place}/{said_at}"), message);
     }
     findings.references.push(Reference {
         input: findings.input.to_owned(),
@@ -379,6 +390,9 @@ mod tests {
         let links = json!({"a": {"schema": {"type": "object", "properties": {"href": {"type": "string"}}}}});
         assert_eq!(check(&links, &json!({"a": link})), (vec![], vec![]));
         let image = json!({"a": {"schema": {"type": "string", "contentMediaType": "image/tiff"}}});
+        let (told, references) =
+            check(&image, &json!({"a": {"href": "https://example.org/", "format": {"mediaType": "image/tiff"}}}));
+        assert_eq!((told.len(), references.len()), (0, 1));
         let (told, references) = check(&image, &json!({"a": {"href": "https://example.org/", "type": "image/png"}}));
         assert_eq!(told, ["inputs.a/type: this media type is not offered", "allowed: image/tiff"]);
         assert!(references.is_empty());
