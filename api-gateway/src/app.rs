@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, requests, results::Values, routes,
-    settings::GatewaySettings,
+    auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References, requests,
+    results::Values, routes, settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -22,6 +22,10 @@ use crate::{
 pub struct Gateway {
     /// The configuration file.
     pub configuration: Arc<Configuration>,
+    /// What inputs are held against.
+    pub schemas: Arc<Schemas>,
+    /// Fetches what inputs refer to.
+    pub references: References,
     /// Limits.
     pub settings: Arc<GatewaySettings>,
     /// The configured token.

@@ -8,7 +8,7 @@ use protocol::job_record::{Outcome, Reason};
 use serde::Serialize;
 use tracing::error;
 
-use crate::{auth::Refusal, jobs::LookupError};
+use crate::{auth::Refusal, jobs::LookupError, validate::Violation};
 
 /// What URIs of exception types begin with.
 const TYPES: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
@@ -61,8 +61,8 @@ pub enum GatewayError {
         limit: u64,
     },
     /// Something in the request is not allowed: every mistake.
-    #[error("{}", .0.join("; "))]
-    InvalidParameters(Vec<String>),
+    #[error("{}", joined(.0))]
+    InvalidParameters(Vec<Violation>),
     /// The body is of another kind.
     #[error("the body of an execution is JSON: send content-type application/json")]
     UnsupportedMediaType,
@@ -103,7 +103,7 @@ pub enum GatewayError {
 impl GatewayError {
     /// One mistake in the request.
     pub fn invalid(mistake: impl Into<String>) -> Self {
-        Self::InvalidParameters(vec![mistake.into()])
+        Self::InvalidParameters(vec![Violation::from(mistake.into())])
     }
 
     /// A failure without a better word.
@@ -150,7 +150,14 @@ impl GatewayError {
         if self.source().is_some() {
             error!(%instance, error = %chain(self), "a request failed");
         }
-        let body = Exception { kind: format!("{TYPES}{kind}"), title, status: status.as_u16(), detail: self, instance };
+        let errors = match self {
+            Self::InvalidParameters(violations) if violations.iter().any(Violation::has_place) => {
+                Some(violations.as_slice())
+            }
+            _ => None,
+        };
+        let kind = format!("{TYPES}{kind}");
+        let body = Exception { kind, title, status: status.as_u16(), detail: self, instance, errors };
         let mut answer = HttpResponse::build(status);
         match self {
             Self::Refused(Refusal::Missing) => {
@@ -215,6 +222,13 @@ struct Exception<'a> {
     #[serde(serialize_with = "shown")]
     detail: &'a GatewayError,
     instance: String,
+    /// Each thing that is not allowed, where there is any with a place in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [Violation]>,
+}
+
+fn joined(violations: &[Violation]) -> String {
+    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn shown<S: serde::Serializer>(error: &GatewayError, serializer: S) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,7 @@ pub mod metrics;
 mod openapi;
 pub mod prefer;
 pub mod query;
+pub mod references;
 pub mod requests;
 pub mod results;
 pub mod routes;

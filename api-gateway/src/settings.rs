@@ -5,6 +5,8 @@ use std::time::Duration;
 use platform::config::seconds;
 use serde::Deserialize;
 
+use crate::references::ReferenceSettings;
+
 /// Limits of the gateway.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +36,8 @@ pub struct GatewaySettings {
     pub workers: usize,
     /// Public base of every link, instead of the configuration file's `server.url`.
     pub public_url: Option<String>,
+    /// What may be fetched for inputs by reference.
+    pub references: ReferenceSettings,
 }
 
 impl Default for GatewaySettings {
@@ -51,6 +55,7 @@ impl Default for GatewaySettings {
             connect_wait: Duration::from_secs(30),
             workers: 0,
             public_url: None,
+            references: ReferenceSettings::default(),
         }
     }
 }
@@ -78,8 +83,9 @@ impl GatewaySettings {
                 "gateway.inline_inputs_without_bucket: expected at most 512 KiB, in bytes",
             ),
         ];
-        let mistakes: Vec<String> =
+        let mut mistakes: Vec<String> =
             rules.into_iter().filter(|(holds, _)| !holds).map(|(_, rule)| rule.to_owned()).collect();
+        mistakes.extend(self.references.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
 }

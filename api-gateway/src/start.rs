@@ -28,8 +28,10 @@ use crate::{
     jobs::Jobs,
     links::Urls,
     metrics::Metrics,
+    references::References,
     results::Values,
     settings::{GatewaySettings, NotAllowed},
+    validate::{Schemas, schemas::SchemaError},
 };
 
 /// The gateway can't start, or can't go on.
@@ -47,6 +49,12 @@ pub enum RunError {
     /// The public URL of the settings.
     #[error("gateway.public_url can't be used")]
     PublicUrl(#[source] InvalidPublicUrl),
+    /// A schema of the configuration file.
+    #[error("the configuration can't be used")]
+    Schema(#[from] SchemaError),
+    /// The client that fetches references.
+    #[error("gateway.references can't be used")]
+    References(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Logging.
     #[error("logging can't be started")]
     Telemetry(#[from] TelemetryError),
@@ -116,6 +124,11 @@ async fn serve(
         source,
     })?;
     let address = listener.local_addr().map_err(RunError::Serve)?;
+    let (schemas, warnings) = Schemas::compile(&configuration)?;
+    for warning in warnings {
+        warn!(%warning, "configuration");
+    }
+    let references = References::new(&settings.references).map_err(RunError::References)?;
     let index = Index::new(settings.record_cache);
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, index.clone());
@@ -144,6 +157,8 @@ async fn serve(
         metrics,
         runtime,
         shutdown: shutdown.clone(),
+        schemas: Arc::new(schemas),
+        references,
         settings: Arc::new(settings),
         configuration: Arc::new(configuration),
     };

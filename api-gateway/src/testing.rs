@@ -9,13 +9,13 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, results::Values,
-    settings::GatewaySettings,
+    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References,
+    results::Values, settings::GatewaySettings, validate::Schemas,
 };
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 
-const CONFIGURATION: &str = "
+pub(crate) const CONFIGURATION: &str = "
 server:
   url: http://api.example.org/ogc/
   languages: [en-US, de]
@@ -56,6 +56,16 @@ resources:
         inputs:
           token: {title: Token, schema: {type: string}, minOccurs: 1}
           text: {title: Text, schema: {type: string}, minOccurs: 1}
+  defaults:
+    type: process
+    processor:
+      <<: *processor
+      metadata:
+        <<: *metadata
+        inputs:
+          text: {title: Text, schema: {type: string, default: unused}, minOccurs: 1}
+          count: {title: Count, schema: {type: integer, default: 1}, minOccurs: 0}
+          several: {title: Several, schema: {type: integer, default: [1, 2]}, minOccurs: 0, maxOccurs: unbounded}
 ";
 
 pub(crate) fn configuration() -> Configuration {
@@ -87,6 +97,8 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         metrics,
         runtime,
         shutdown: CancellationToken::new(),
+        schemas: Arc::new(Schemas::compile(&configuration).unwrap().0),
+        references: References::new(&settings.references).unwrap(),
         settings: Arc::new(settings),
         configuration: Arc::new(configuration),
     }

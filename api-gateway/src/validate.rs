@@ -1,10 +1,25 @@
 //! From the bytes of a request to an execution that fits its process: every mistake is told at once.
 //!
+//! bytes → [`Request`] → [`inputs`], each [`value`] against its [`schemas`] → [`Checked`] → [`by_reference`] →
+//! [`Execution`]
+//!
 //! Messages name members and ids, never values: a value may be secret.
+
+pub mod by_reference;
+mod inputs;
+pub mod media_types;
+pub mod schemas;
+pub mod value;
+pub mod violation;
 
 use protocol::{ProcessDefinition, job_record::ResponseForm};
 use serde_json::{Map, Value};
 
+pub use self::{
+    by_reference::Checked,
+    schemas::Schemas,
+    violation::{Violation, Violations},
+};
 use crate::{auth, error::GatewayError};
 
 /// An execution that fits its process.
@@ -49,14 +64,16 @@ impl Request {
         auth::take_token(&mut self.inputs)
     }
 
-    /// Holds the request against the process.
+    /// Holds the request against the process, with all that is in it.
     ///
     /// # Errors
     /// All that does not fit.
-    pub fn against(self, process: &ProcessDefinition) -> Result<Execution, GatewayError> {
-        let Self { inputs, outputs, response } = self;
+    pub fn against(self, process: &ProcessDefinition, schemas: &Schemas) -> Result<Checked, GatewayError> {
+        let Self { mut inputs, outputs, response } = self;
+        let schemas = schemas.of(process).ok_or(GatewayError::NoSuchProcess)?;
+        let mut violations = Violations::default();
+        let references = inputs::check(&inputs, process, schemas, &mut violations);
         let mut mistakes = Vec::new();
-        check_inputs(&inputs, process, &mut mistakes);
         check_outputs(outputs.as_ref(), process, &mut mistakes);
         let response = match response.as_ref().map(Value::as_str) {
             None | Some(Some("raw")) => ResponseForm::Raw,
@@ -66,25 +83,12 @@ impl Request {
                 ResponseForm::Raw
             }
         };
-        if mistakes.is_empty() {
-            Ok(Execution { inputs, response })
-        } else {
-            Err(GatewayError::InvalidParameters(mistakes))
+        for mistake in mistakes {
+            violations.push(mistake);
         }
-    }
-}
-
-/// Which inputs there must and may be. Their values are held against their schemas here, too, once that is built.
-fn check_inputs(inputs: &Map<String, Value>, process: &ProcessDefinition, mistakes: &mut Vec<String>) {
-    for (id, description) in &process.description.inputs {
-        // The token of a protected process is taken out before, and needed by its door, not by its schema.
-        let is_token = process.check_auth && id == auth::TOKEN_INPUT;
-        if description.is_required() && !is_token && !inputs.contains_key(id) {
-            mistakes.push(format!("inputs.{id}: this input is required"));
-        }
-    }
-    for id in inputs.keys().filter(|id| !process.description.inputs.contains_key(*id)) {
-        mistakes.push(format!("inputs.{}: the process has no such input", shortened(id)));
+        violations.into_result()?;
+        inputs::add_defaults(&mut inputs, process);
+        Ok(Checked::new(Execution { inputs, response }, references))
     }
 }
 
@@ -131,10 +135,15 @@ pub fn is_json(content_type: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use protocol::configuration::Configuration;
     use serde_json::json;
 
     use super::*;
-    use crate::testing;
+    use crate::{
+        references::{ReferenceSettings, References},
+        testing,
+    };
 
     fn checked(process: &str, body: Value) -> Result<Execution, String> {
         let configuration = testing::configuration();
@@ -143,7 +152,11 @@ mod tests {
         if process.check_auth {
             request.take_token();
         }
-        request.against(process).map_err(|error| error.to_string())
+        let schemas = Schemas::compile(&configuration).unwrap().0;
+        let checked = request.against(process, &schemas).map_err(|error| error.to_string())?;
+        assert!(!checked.has_references());
+        let references = References::new(&ReferenceSettings::default()).unwrap();
+        checked.resolve(&references).now_or_never().unwrap().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -194,6 +207,40 @@ mod tests {
         assert!(checked("protected", json!({"inputs": {"text": "x"}})).is_ok(), "never required by its schema");
         let open = checked("open", json!({"inputs": {"token": "t"}})).unwrap();
         assert_eq!(Value::Object(open.inputs), json!({"token": "t"}));
+    }
+
+    #[test]
+    fn absent_optional_inputs_get_the_default_of_their_schema() {
+        let sent = json!({"text": "x"});
+        let defaults = checked("defaults", json!({"inputs": sent})).unwrap();
+        assert_eq!(Value::Object(defaults.inputs), json!({"text": "x", "count": 1, "several": [1, 2]}));
+        let given = checked("defaults", json!({"inputs": {"text": "x", "count": 5, "several": 3}})).unwrap();
+        assert_eq!(Value::Object(given.inputs), json!({"text": "x", "count": 5, "several": 3}));
+    }
+
+    #[test]
+    fn deep_nesting_is_no_json_and_a_large_body_takes_linear_time() {
+        let deep = format!(r#"{{"inputs": {{"text": {}1{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert!(Request::parse(deep.as_bytes()).is_err());
+        let began = std::time::Instant::now();
+        let many: Vec<Value> = (0..200_000).map(|_| json!("x")).collect();
+        let text = checked("defaults", json!({"inputs": {"text": "x", "several": many}})).unwrap_err();
+        assert!(text.contains("inputs.several/0: expected a whole number") && text.contains("more"), "{text}");
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn an_example_that_would_be_refused_is_warned_of() {
+        let text = testing::CONFIGURATION.replace("example: {inputs: {text: x}}", "example: {inputs: {text: 1}}");
+        let configuration = Configuration::read(&text, "test", &|_| None).unwrap().0;
+        let warnings = Schemas::compile(&configuration).unwrap().1;
+        assert!(
+            warnings.iter().any(|warning| warning.path == "resources.open.processor.metadata.example"
+                && warning.message.contains("inputs.text: expected text")),
+            "{warnings:?}"
+        );
+        let right = Schemas::compile(&testing::configuration()).unwrap().1;
+        assert!(right.is_empty(), "{right:?}");
     }
 
     #[test]

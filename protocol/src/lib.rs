@@ -6,6 +6,7 @@
 
 pub mod configuration;
 pub mod process;
+pub mod schema;
 
 pub mod evolution;
 pub mod execution;

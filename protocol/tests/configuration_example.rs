@@ -9,6 +9,7 @@ use protocol::{
     process::{EnvValue, ProcessDefinition, Processor, VolumeSource},
 };
 
+const ECHO: &str = include_str!("../../deploy/examples/echo.yaml");
 const EXAMPLE: &str = include_str!("../../quayside-config.yaml");
 
 fn example() -> Configuration {
@@ -29,7 +30,7 @@ fn it_is_read_without_mistake_and_without_warning() {
     assert!(configuration.server.manager.finalizer_controller);
     assert!(configuration.server.manager.sync_link);
     let ids: Vec<_> = configuration.processes.keys().map(|id| id.as_str()).collect();
-    assert_eq!(ids, ["hello-world-k8s", "generic-image-processor-example"]);
+    assert_eq!(ids, ["hello-world-k8s", "generic-image-processor-example", "echo"]);
 }
 
 #[test]
@@ -81,4 +82,51 @@ fn its_script_runs_under_a_plain_shell_and_echoes_inputs_as_data() {
     let (before, result) = log.split_once("PYGEOAPI_K8S_MANAGER_RESULT_START\n").unwrap();
     assert!(before.contains("PYGEOAPI_K8S_MANAGER_RESULT_MIMETYPE: application/json\n"));
     assert_eq!(result, format!("{{\"id\": \"{}\", \"value\": {inputs}}}\n", process.id));
+}
+
+#[test]
+fn the_echo_process_is_the_same_in_the_example_of_its_own() {
+    let (alone, warnings) = Configuration::read(ECHO, "echo.yaml", &|_| None).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(alone.processes.len(), 1);
+    assert_eq!(alone.processes["echo"], example().processes["echo"]);
+    assert!(!alone.server.manager.sync_link);
+}
+
+#[test]
+fn the_echo_process_has_inputs_of_every_kind_and_outputs_of_the_same_ids() {
+    let configuration = example();
+    let echo = &configuration.processes["echo"];
+    let inputs = &echo.description.inputs;
+    let ids: Vec<_> = inputs.keys().collect();
+    assert_eq!(ids, ["echoInput", "arrayInput", "bboxInput", "mixedInput", "objectInput", "binaryInput", "pause"]);
+    assert_eq!(ids, echo.description.outputs.keys().collect::<Vec<_>>());
+    let required: Vec<_> = inputs.iter().filter(|(_, input)| input.is_required()).map(|(id, _)| id).collect();
+    assert_eq!(required, ["echoInput"]);
+    assert!(!echo.check_auth);
+}
+
+#[test]
+fn the_echo_process_pauses_and_answers_with_its_inputs() {
+    let configuration = example();
+    let echo = &configuration.processes["echo"];
+    for (inputs, pause) in [
+        (r#"{"echoInput":"a"}"#, 0),
+        (r#"{"pause":1}"#, 1),
+        (r#"{"echoInput":"\"pause\":300,{","mixedInput":{"pause":300,"a":[{"b":"}"}]},"pause":1,"objectInput":{}}"#, 1),
+        (r#"{"echoInput":"$(sleep 300) `sleep 300` @300 \\","arrayInput":[1,2],"pause":0}"#, 0),
+    ] {
+        let output = Command::new("bash")
+            .args(&echo.command[1..])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("PYGEOAPI_K8S_MANAGER_INPUTS", inputs)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let log = String::from_utf8(output.stdout).unwrap();
+        let (before, result) = log.split_once("PYGEOAPI_K8S_MANAGER_RESULT_START\n").unwrap();
+        assert!(before.contains(&format!("pausing for {pause} s\n")), "{inputs}: {before}");
+        assert_eq!(result, format!("{inputs}\n"));
+    }
 }

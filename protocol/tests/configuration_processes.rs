@@ -317,6 +317,41 @@ fn inputs_keep_order_cardinality_and_schema() {
     assert_eq!(inputs["z"].schema, json!({"type": "array", "items": {"type": "integer"}}));
 }
 
+fn with_input(input: &str) -> String {
+    generic("").replace("outputs:", &format!("inputs:\n          a: {input}\n        outputs:"))
+}
+
+#[test]
+fn a_broken_schema_names_process_input_and_the_place_inside_it() {
+    let cases = [
+        ("{schema: {type: objekt}}", "inputs.a.schema.type: is no type; allowed: array"),
+        ("{schema: {properties: {b: {minimum: low}}}}", "inputs.a.schema.properties.b.minimum: does not belong here"),
+        ("{schema: {items: {pattern: '['}}}", "inputs.a.schema.items.pattern: is no regular expression"),
+        (
+            "{schema: {oneOf: [{type: string}, {$ref: 'https://example.org/a.json'}]}}",
+            "inputs.a.schema.oneOf[1].\"$ref\": is a reference to another document",
+        ),
+        (
+            "{schema: {type: integer, default: many}}",
+            "inputs.a.schema.default: is refused by its own schema: expected a whole number",
+        ),
+    ];
+    for (input, expected) in cases {
+        let found = mistakes(&with_input(input));
+        let expected = format!("resources.p.processor.metadata.{expected}");
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{expected}: {found:?}");
+    }
+    let output = generic("").replace("{type: object}", "{type: 1}");
+    let found = mistakes(&output);
+    assert!(found[0].starts_with("resources.p.processor.metadata.outputs.out.schema.type: "), "{found:?}");
+}
+
+#[test]
+fn a_default_may_be_the_list_of_an_input_of_several_values() {
+    assert_eq!(read(&with_input("{schema: {type: integer, default: [1, 2]}, maxOccurs: 2}")).1, [""; 0]);
+    assert_eq!(mistakes(&with_input("{schema: {type: integer, default: [1, 2]}}")).len(), 1);
+}
+
 #[test]
 fn several_entries_may_share_one_anchored_mapping() {
     let text = "  a: &shared

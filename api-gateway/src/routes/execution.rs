@@ -11,7 +11,7 @@ use actix_web::{
 };
 use jiff::Timestamp;
 use protocol::{JobRecord, ProcessDefinition};
-use tracing::instrument;
+use tracing::{Instrument, instrument};
 
 use super::answer;
 use crate::{
@@ -55,10 +55,21 @@ pub(super) async fn post(
         let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
         auth::check(gateway.token.as_ref(), &presented)?;
     }
-    let execution = asked.against(process)?;
+    let checked = asked.against(process, &gateway.schemas)?;
+    let execution = resolve(&gateway, checked).await?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
     execute(&gateway, process, execution, mode, preferences).await
+}
+
+/// Fetches what the inputs refer to, where the clients of other servers are used.
+async fn resolve(gateway: &Gateway, checked: validate::Checked) -> Result<validate::Execution, GatewayError> {
+    if !checked.has_references() {
+        return checked.resolve(&gateway.references).await;
+    }
+    let references = gateway.references.clone();
+    let resolving = gateway.runtime.spawn(async move { checked.resolve(&references).await }.in_current_span());
+    resolving.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
 }
 
 /// What can be told without the body.

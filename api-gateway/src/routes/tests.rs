@@ -275,6 +275,37 @@ async fn without_a_configured_token_a_protected_process_is_closed() {
 }
 
 #[actix_web::test]
+async fn every_violation_is_told_with_its_input_and_a_pointer_into_the_body() {
+    let gateway = testing::gateway().await;
+    let body = r#"{"inputs": {"count": "SENSITIVE", "several": [1, "SENSITIVE"], "other": 1}, "response": "x"}"#;
+    let answer = call(&gateway, execution("defaults", body)).await;
+    assert!(answer.is_exception(400, "invalid-parameter-value"));
+    let exception = answer.json();
+    assert!(!exception.to_string().contains("SENSITIVE"), "{exception}");
+    assert_eq!(
+        exception["errors"],
+        json!([
+            {"input": "text", "pointer": "/inputs/text", "message": "this input is required"},
+            {"input": "count", "pointer": "/inputs/count", "message": "expected a whole number"},
+            {"input": "several", "pointer": "/inputs/several/1", "message": "expected a whole number"},
+            {"input": "other", "pointer": "/inputs/other", "message": "the process has no such input"},
+            {"message": "response: expected raw or document"},
+        ])
+    );
+    let query = get(&gateway, "/jobs?limit=0").await;
+    assert!(query.is_exception(400, "invalid-parameter-value") && query.json().get("errors").is_none());
+}
+
+#[actix_web::test]
+async fn a_reference_that_leads_inside_is_refused() {
+    let gateway = testing::gateway().await;
+    let body = r#"{"inputs": {"text": {"href": "https://169.254.169.254/latest/meta-data"}}}"#;
+    let answer = call(&gateway, execution("open", body)).await;
+    assert!(answer.is_exception(400, "invalid-parameter-value"));
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/inputs/text/href");
+}
+
+#[actix_web::test]
 async fn without_nats_nothing_is_taken_and_the_client_may_try_again() {
     let gateway = testing::gateway().await;
     let answer = call(&gateway, execution("open", "{}")).await;

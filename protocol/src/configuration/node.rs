@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::{
     Position,
-    findings::{Findings, item_path},
+    findings::{Findings, item_path, key_path},
     python,
     table::Table,
     yaml::position_of,
@@ -136,6 +136,25 @@ impl<'a> Node<'a> {
             ValueKind::Nil => self.wrong(allowed),
             _ => read(self).map(Localized::Same),
         }
+    }
+
+    /// The part at a JSON pointer, or the innermost one on the way to it that there is.
+    pub(super) fn at(&self, pointer: &str) -> Node<'a> {
+        let mut node = Node { value: self.value, path: self.path.clone(), findings: self.findings };
+        for part in pointer.split('/').skip(1) {
+            let key = part.replace("~1", "/").replace("~0", "~");
+            let (value, path) = match &node.value.kind {
+                ValueKind::Table(entries) => (entries.get(&key), key_path(&node.path, &key)),
+                ValueKind::Array(items) => match key.parse::<usize>() {
+                    Ok(index) => (items.get(index), item_path(&node.path, index)),
+                    Err(_) => break,
+                },
+                _ => break,
+            };
+            let Some(value) = value else { break };
+            node = Node { value, path, ..node };
+        }
+        node
     }
 
     /// The value as JSON, in the file's order.

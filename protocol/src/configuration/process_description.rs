@@ -5,8 +5,12 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::{node::Node, table::Table};
-use crate::process::{
-    InputDescription, JobControlOptions, Link, Localized, MaxOccurs, OutputDescription, ProcessDescription, ProcessId,
+use crate::{
+    process::{
+        InputDescription, JobControlOptions, Link, Localized, MaxOccurs, OutputDescription, ProcessDescription,
+        ProcessId,
+    },
+    schema::Schema,
 };
 
 const TEXT: &str = "text, or a mapping of language to text";
@@ -72,10 +76,14 @@ fn input(id: &str, node: &Node<'_>) -> Option<InputDescription> {
             "has minOccurs {min_occurs} above maxOccurs {most} (1 if absent); allowed: at most maxOccurs"
         ));
     }
+    let (schema, compiled) = schema(node, &table)?;
+    if let (Some(compiled), Some(default)) = (compiled, schema.get("default")) {
+        check_default(&compiled, default, max_occurs, &table);
+    }
     let input = InputDescription {
         title: title(id, &table),
         description: table.read("description", Node::localized),
-        schema: schema(node, &table)?,
+        schema,
         min_occurs,
         max_occurs,
         keywords: table.read("keywords", Node::localized_list),
@@ -91,7 +99,7 @@ fn output(id: &str, node: &Node<'_>) -> Option<OutputDescription> {
     let output = OutputDescription {
         title: title(id, &table),
         description: table.read("description", Node::localized),
-        schema: schema(node, &table)?,
+        schema: schema(node, &table)?.0,
         keywords: table.read("keywords", Node::localized_list),
         metadata: table.read("metadata", Node::json),
         additional_parameters: table.read("additionalParameters", Node::json),
@@ -104,20 +112,40 @@ fn title(id: &str, table: &Table<'_>) -> Localized<String> {
     table.read("title", Node::localized).unwrap_or_else(|| id.into())
 }
 
-/// The standard requires a schema, pygeoapi does not: without one, every value is taken.
-fn schema(node: &Node<'_>, table: &Table<'_>) -> Option<Json> {
-    match table.get("schema") {
-        Some(schema) => {
-            let schema = schema.json_object()?;
-            if schema.get("contentMediaType").is_some_and(|media_type| !media_type.is_string()) {
-                node.mistake("has a schema whose contentMediaType is no text; allowed: a media type");
+/// The standard requires a schema, pygeoapi does not: without one, every value is taken. What is wrong with a schema is
+/// told at its place inside it; then there is none that values could be held against.
+fn schema(node: &Node<'_>, table: &Table<'_>) -> Option<(Json, Option<Schema>)> {
+    let Some(written) = table.get("schema") else {
+        node.warning("has no schema, so that every value is taken; write one");
+        return Some((Json::Object(serde_json::Map::new()), None));
+    };
+    let schema = written.json_object()?;
+    if schema.get("contentMediaType").is_some_and(|media_type| !media_type.is_string()) {
+        node.mistake("has a schema whose contentMediaType is no text; allowed: a media type");
+        return Some((schema, None));
+    }
+    match Schema::compile(&schema) {
+        Ok(compiled) => Some((schema, Some(compiled))),
+        Err(mistakes) => {
+            for mistake in mistakes {
+                written.at(&mistake.pointer).mistake(mistake.message);
             }
-            Some(schema)
+            Some((schema, None))
         }
-        None => {
-            node.warning("has no schema, so that every value is taken; write one");
-            Some(Json::Object(serde_json::Map::new()))
-        }
+    }
+}
+
+/// A default is given to jobs as it stands, so it must be what a client could have sent. Of an input that takes several
+/// values it may be the list of them.
+fn check_default(schema: &Schema, default: &Json, max_occurs: MaxOccurs, table: &Table<'_>) {
+    let is_list_of_values =
+        || max_occurs.is_list() && default.as_array().is_some_and(|values| values.iter().all(|one| schema.fits(one)));
+    if schema.fits(default) || is_list_of_values() {
+        return;
+    }
+    let reasons: Vec<String> = schema.misfits(default).into_iter().map(|misfit| misfit.message).collect();
+    if let Some(written) = table.get("schema") {
+        written.at("/default").mistake(format!("is refused by its own schema: {}", reasons.join("; ")));
     }
 }
 

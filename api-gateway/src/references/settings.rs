@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use platform::config::seconds;
+use serde::{Deserialize, Deserializer};
+
+use super::Policy;
+
+/// Settings `gateway.references`: what may be fetched for inputs by reference.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReferenceSettings {
+    /// Whether `http` is allowed beside `https`.
+    pub allow_http: bool,
+    /// Networks (CIDR) and names of hosts that may be reached although their addresses are not public. In the
+    /// environment separated by commas.
+    #[serde(deserialize_with = "list")]
+    pub allow_private: Vec<String>,
+    /// The most bytes that are read of a value.
+    pub max_bytes: u64,
+    /// The most bytes of a value that is not read but passed on as a link.
+    pub max_linked_bytes: u64,
+    /// How long one reference may take in all, redirects included, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub timeout: Duration,
+    /// Redirects that are followed for one reference.
+    pub max_redirects: usize,
+    /// References in one execution.
+    pub max_per_request: usize,
+}
+
+impl Default for ReferenceSettings {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            allow_http: false,
+            allow_private: Vec::new(),
+            max_bytes: 8 * MIB,
+            max_linked_bytes: 10 * 1024 * MIB,
+            timeout: Duration::from_secs(15),
+            max_redirects: 5,
+            max_per_request: 16,
+        }
+    }
+}
+
+impl ReferenceSettings {
+    /// What is not allowed.
+    pub fn mistakes(&self) -> Vec<String> {
+        const MIB: u64 = 1024 * 1024;
+        let mut mistakes = Vec::new();
+        if !(1..=64 * MIB).contains(&self.max_bytes) {
+            mistakes.push("gateway.references.max_bytes: expected 1 byte to 64 MiB, in bytes".to_owned());
+        }
+        if self.timeout.is_zero() || self.timeout > Duration::from_secs(300) {
+            mistakes.push("gateway.references.timeout: expected more than 0 and at most 300 seconds".to_owned());
+        }
+        if self.max_redirects > 20 {
+            mistakes.push("gateway.references.max_redirects: expected at most 20".to_owned());
+        }
+        if self.max_per_request > 1000 {
+            mistakes.push("gateway.references.max_per_request: expected at most 1000".to_owned());
+        }
+        mistakes.extend(Policy::new(self).err());
+        mistakes
+    }
+}
+
+/// A list, or a text of parts separated by commas: what a variable can hold.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<String>),
+        Text(String),
+    }
+    let parts = match Written::deserialize(deserializer)? {
+        Written::List(parts) => parts,
+        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
+    };
+    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn private_networks_are_a_list_or_separated_by_commas() {
+        let read = |value| serde_json::from_value::<ReferenceSettings>(value).unwrap().allow_private;
+        assert_eq!(read(json!({"allow_private": ["10.0.0.0/8"]})), ["10.0.0.0/8"]);
+        assert_eq!(read(json!({"allow_private": "10.0.0.0/8, data.internal"})), ["10.0.0.0/8", "data.internal"]);
+        assert!(read(json!({})).is_empty());
+    }
+
+    #[test]
+    fn the_defaults_are_allowed_and_mistakes_come_together() {
+        assert!(ReferenceSettings::default().mistakes().is_empty());
+        let wrong = ReferenceSettings {
+            max_bytes: 0,
+            timeout: Duration::ZERO,
+            allow_private: vec!["10.0.0.0/99".to_owned()],
+            ..ReferenceSettings::default()
+        };
+        let mistakes = wrong.mistakes().join("; ");
+        for part in ["max_bytes", "timeout", "allow_private"] {
+            assert!(mistakes.contains(part), "{mistakes}");
+        }
+    }
+}
