@@ -6,8 +6,10 @@
 pub mod accept;
 pub mod app;
 pub mod auth;
+pub mod datetime;
 pub mod error;
 pub mod index;
+pub mod job_list;
 pub mod jobs;
 pub mod language;
 pub mod links;
