@@ -56,6 +56,15 @@ impl StatusInfo {
         }
     }
 
+    /// Of a job that was removed: there is nothing more to come back for.
+    pub fn of_removed(record: &JobRecord, urls: &Urls) -> Self {
+        Self {
+            message: Some("the job was removed".to_owned()),
+            links: vec![Link::json(urls.jobs(), rel::JOB_LIST, "the jobs that are left")],
+            ..Self::of_record(record, urls)
+        }
+    }
+
     /// From what the index keeps: the same without the parameters, which only the record has.
     pub fn of_row(job_id: JobId, row: &Row, urls: &Urls) -> Self {
         Self {
