@@ -62,11 +62,14 @@ fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execu
         .to_owned(),
         unknown: protocol::Unknown::new(),
     };
+    // The id's own time: lists find jobs by it, and who commits again under the same id tells the same.
+    let millis = i64::try_from(id.unix_millis()).unwrap_or(i64::MAX);
+    let created = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
     JobRecord {
         response: execution.response,
         declared_outputs: process.description.outputs.iter().map(declared).collect(),
         parameters: parameters(&execution.inputs),
-        ..JobRecord::accepted(id, process.id.clone(), version, Timestamp::now(), archive)
+        ..JobRecord::accepted(id, process.id.clone(), version, created, archive)
     }
 }
 

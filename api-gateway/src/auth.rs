@@ -58,6 +58,13 @@ pub fn check(configured: Option<&Token>, presented: &Presented<'_>) -> Result<()
     if headers && input { Ok(()) } else { Err(Refusal::Wrong) }
 }
 
+/// Whether who dismisses or removes a job has to present the token: the one place of this rule. `check_auth` is that of
+/// the job's process, `None` where that is not configured any more. Only where the configuration protects neither jobs nor
+/// this process does the job's id suffice, which can't be guessed.
+pub fn protects_dismissal(protect_jobs: Option<bool>, check_auth: Option<bool>) -> bool {
+    protect_jobs == Some(true) || check_auth != Some(false)
+}
+
 /// The credentials in the values of `Authorization` headers; other schemes than `Bearer` count as not presented.
 pub fn bearer<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Vec<Option<&'a str>> {
     let credentials = |value: &'a [u8]| {
@@ -106,6 +113,22 @@ mod tests {
             let presented = Presented { bearer: bearer.to_vec(), input };
             assert_eq!(check(token.as_ref(), &presented), expected, "case {index}");
             assert_eq!(check(None, &presented), Err(Refusal::Closed), "case {index}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_dismissals() {
+        for (protect_jobs, check_auth, expected) in [
+            (None, Some(false), false),
+            (Some(false), Some(false), false),
+            (Some(true), Some(false), true),
+            (None, Some(true), true),
+            (Some(false), Some(true), true),
+            (Some(true), Some(true), true),
+            (None, None, true),
+            (Some(false), None, true),
+        ] {
+            assert_eq!(protects_dismissal(protect_jobs, check_auth), expected, "{protect_jobs:?} {check_auth:?}");
         }
     }
 

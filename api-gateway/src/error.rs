@@ -4,7 +4,7 @@ use std::error::Error;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, body::BoxBody, http::StatusCode, http::header};
 use platform::telemetry::chain;
-use protocol::job_record::{Outcome, Reason};
+use protocol::job_record::{Outcome, Reason, Status};
 use serde::Serialize;
 use tracing::error;
 
@@ -50,6 +50,26 @@ pub enum GatewayError {
     /// The job was cancelled.
     #[error("the job was dismissed: it has no results")]
     JobDismissed,
+    /// The job ended while it was to be dismissed.
+    #[error(
+        "the job has ended before it could be dismissed: it is {status}; to remove it and its results, delete it again"
+    )]
+    JobEnded {
+        /// How it ended.
+        status: Status,
+    },
+    /// The job is not done, and its process does not let jobs be dismissed.
+    #[error("the process does not offer dismiss (jobControlOptions): its jobs can be removed once they are done")]
+    NotDismissable,
+    /// The answer to a dismissal did not come.
+    #[error("it is not known whether the job was dismissed or removed; look at {job} before trying again")]
+    DismissalUnknown {
+        /// Where the job is, if it still is.
+        job: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The results do not fit the form that was asked for.
     #[error(
         "a value of {size} bytes is larger than the {limit} bytes that a results document holds; execute with response raw"
@@ -122,6 +142,8 @@ impl GatewayError {
             Self::ResultNotReady => (StatusCode::NOT_FOUND, "result-not-ready", "result not ready"),
             Self::JobFailed { outcome, .. } => (status_of_failure(outcome.reason), "job-failed", "the job failed"),
             Self::JobDismissed => (StatusCode::NOT_FOUND, "job-dismissed", "the job was dismissed"),
+            Self::JobEnded { .. } => (StatusCode::CONFLICT, "job-ended", "the job has ended"),
+            Self::NotDismissable => (StatusCode::METHOD_NOT_ALLOWED, "not-dismissable", "the job can't be dismissed"),
             Self::TooLargeForDocument { .. } => {
                 (StatusCode::NOT_ACCEPTABLE, "result-too-large", "result too large for a document")
             }
@@ -136,7 +158,7 @@ impl GatewayError {
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "bad-request", "bad request"),
             Self::Refused(Refusal::Missing) => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
             Self::Refused(Refusal::Wrong | Refusal::Closed) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
-            Self::Unavailable(_) | Self::CommitUnknown { .. } => {
+            Self::Unavailable(_) | Self::CommitUnknown { .. } | Self::DismissalUnknown { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service-unavailable", "service unavailable")
             }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "internal error"),
@@ -166,7 +188,10 @@ impl GatewayError {
             Self::MethodNotAllowed(allowed) => {
                 answer.insert_header((header::ALLOW, allowed.as_str()));
             }
-            Self::Unavailable(_) => {
+            Self::NotDismissable => {
+                answer.insert_header((header::ALLOW, "GET, HEAD"));
+            }
+            Self::Unavailable(_) | Self::DismissalUnknown { .. } => {
                 answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
             }
             Self::CommitUnknown { job, .. } => {

@@ -1,15 +1,17 @@
 //! Every job in memory, compact: it answers lists, wakes synchronous waits, and keeps finished records at hand.
 //!
 //! It follows the events of the stream ([`feed`]) and may be a moment behind; what must not be is asked of the leader
-//! (see [`crate::jobs`]). A job takes some 200 bytes here, its message included; texts that jobs share are kept once.
+//! (see [`crate::jobs`]). A job takes some 190 bytes here (see [`rows`]), and its message where no other job has the same:
+//! texts that jobs share are kept once. A page of a list costs what it shows, however many jobs there are.
 
 mod cache;
 pub mod feed;
+mod page;
 mod row;
+mod rows;
 mod waiters;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -18,8 +20,12 @@ use platform::telemetry::json_error;
 use protocol::{Event, JobEvent, JobId, JobRecord, job_record::Status, names::subjects};
 use tracing::warn;
 
-use self::{cache::RecordCache, row::Texts, waiters::Waiters};
-pub use self::{row::Row, waiters::Wait};
+use self::{cache::RecordCache, row::Texts, rows::Rows, waiters::Waiters};
+pub use self::{
+    page::{Filter, Listed, Start, Wanted},
+    row::Row,
+    waiters::Wait,
+};
 
 /// The index; cheap to clone.
 #[derive(Clone)]
@@ -29,28 +35,11 @@ pub struct Index {
 }
 
 struct State {
-    /// Ids order by time of creation.
-    rows: BTreeMap<JobId, Row>,
+    rows: Rows,
     texts: Texts,
     cache: RecordCache,
     /// Sequence of the last event that was applied.
     sequence: u64,
-}
-
-/// Which jobs a list shows; what is empty shows all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Ids of processes.
-    pub processes: Vec<String>,
-    /// Statuses.
-    pub statuses: Vec<Status>,
-}
-
-impl Filter {
-    fn takes(&self, row: &Row) -> bool {
-        (self.statuses.is_empty() || self.statuses.contains(&row.status()))
-            && (self.processes.is_empty() || self.processes.iter().any(|process| process == row.process_id()))
-    }
 }
 
 /// Sizes of the index, for metrics.
@@ -76,16 +65,13 @@ impl Index {
     /// An empty index that keeps up to `cache_bytes` of finished records.
     pub fn new(cache_bytes: usize) -> Self {
         let state =
-            State { rows: BTreeMap::new(), texts: Texts::default(), cache: RecordCache::new(cache_bytes), sequence: 0 };
+            State { rows: Rows::default(), texts: Texts::default(), cache: RecordCache::new(cache_bytes), sequence: 0 };
         Self { state: Arc::new(RwLock::new(state)), waiters: Waiters::default() }
     }
 
-    /// Jobs, the newest first, from the `offset`-th on.
-    pub fn list(&self, filter: &Filter, offset: usize, limit: usize) -> Vec<(JobId, Row)> {
-        let state = self.read();
-        let newest_first = state.rows.iter().rev();
-        let shown = newest_first.filter(|(_, row)| filter.takes(row)).skip(offset).take(limit);
-        shown.map(|(id, row)| (*id, row.clone())).collect()
+    /// One page of the jobs that `filter` takes, the newest first.
+    pub fn list(&self, filter: &Filter, wanted: Wanted) -> Listed {
+        page::page(&self.read().rows, filter, wanted)
     }
 
     /// The record of a finished job that changes no more, when it is at hand.
@@ -108,7 +94,14 @@ impl Index {
     /// Takes one event of the stream in.
     pub fn apply(&self, subject: &str, sequence: u64, payload: &[u8]) {
         match subjects::parse_event(subject) {
-            Some((_, job, Event::Removed)) => self.apply_removal(&job, sequence),
+            Some((_, job, Event::Removed)) => {
+                self.forget(&job);
+                self.write().sequence = sequence;
+                // Its end may have been deleted before this index got to see it.
+                if let Ok(event) = serde_json::from_slice::<JobEvent>(payload) {
+                    self.waiters.wake(Arc::new(event.into_record()));
+                }
+            }
             // The word does not matter: a newer version may tell of steps that this one does not know.
             _ => match serde_json::from_slice::<JobEvent>(payload) {
                 Ok(event) if is_of(subject, event.record()) => self.apply_record(&event.into_record(), sequence),
@@ -144,11 +137,11 @@ impl Index {
         }
     }
 
-    fn apply_removal(&self, job: &JobId, sequence: u64) {
+    /// Forgets a job that was removed, for good.
+    pub fn forget(&self, job: &JobId) {
         let mut state = self.write();
         state.rows.remove(job);
         state.cache.bar(*job);
-        state.sequence = sequence;
     }
 
     /// Sequence of the last event taken in; 0 before the first.
@@ -159,7 +152,7 @@ impl Index {
     /// Forgets everything: the stream is another one than before.
     pub fn clear(&self) {
         let mut state = self.write();
-        state.rows.clear();
+        state.rows = Rows::default();
         state.cache.clear();
         state.sequence = 0;
     }
@@ -167,15 +160,8 @@ impl Index {
     /// How much is in here.
     pub fn sizes(&self) -> Sizes {
         let state = self.read();
-        let all = [Status::Accepted, Status::Running, Status::Successful, Status::Failed, Status::Dismissed];
-        let mut counts = [0; 5];
-        for row in state.rows.values() {
-            if let Some(position) = all.iter().position(|status| *status == row.status()) {
-                counts[position] += 1;
-            }
-        }
         Sizes {
-            jobs: all.into_iter().zip(counts).collect(),
+            jobs: state.rows.count().to_vec(),
             cached_records: state.cache.len(),
             cached_bytes: state.cache.bytes(),
             waits: self.waiters.len(),
@@ -226,6 +212,15 @@ mod tests {
         index.apply(&subject, sequence, &payload);
     }
 
+    fn ids(index: &Index, filter: &Filter, offset: usize, limit: usize) -> Vec<JobId> {
+        let wanted = Wanted { start: Start::Newest, offset, limit, now: Timestamp::UNIX_EPOCH };
+        index.list(filter, wanted).jobs.into_iter().map(|(id, _)| id).collect()
+    }
+
+    fn all(index: &Index) -> Vec<JobId> {
+        ids(index, &Filter::default(), 0, 10)
+    }
+
     #[test]
     fn lists_are_newest_first_and_filtered() {
         let index = Index::new(1 << 20);
@@ -235,15 +230,13 @@ mod tests {
             tell(&index, Event::Accepted, job, sequence as u64 + 1);
         }
         tell(&index, Event::Successful, &ended(&jobs[1]), 5);
-        let ids = |filter: &Filter, offset, limit| -> Vec<JobId> {
-            index.list(filter, offset, limit).into_iter().map(|(id, _)| id).collect()
-        };
+        let ids = |filter: &Filter, offset, limit| -> Vec<JobId> { ids(&index, filter, offset, limit) };
         let id = |n: usize| jobs[n - 1].job_id;
         assert_eq!(ids(&Filter::default(), 0, 10), [id(4), id(3), id(2), id(1)]);
         assert_eq!(ids(&Filter::default(), 1, 2), [id(3), id(2)]);
-        let even = Filter { processes: vec!["even".into()], statuses: vec![] };
+        let even = Filter { processes: vec!["even".into()], ..Filter::default() };
         assert_eq!(ids(&even, 0, 10), [id(4), id(2)]);
-        let done = Filter { processes: vec![], statuses: vec![Status::Successful, Status::Failed] };
+        let done = Filter { statuses: vec![Status::Successful, Status::Failed], ..Filter::default() };
         assert_eq!(ids(&done, 0, 10), [id(2)]);
         assert_eq!(index.sequence(), 5);
     }
@@ -255,7 +248,7 @@ mod tests {
         tell(&index, Event::Successful, &job, 1);
         assert!(index.settled(&job.job_id).is_some());
         tell(&index, Event::Removed, &job, 2);
-        assert!(index.list(&Filter::default(), 0, 10).is_empty());
+        assert!(all(&index).is_empty());
         assert!(index.settled(&job.job_id).is_none());
         // A read that began before the removal ends after it.
         index.keep(&Arc::new(job.clone()));
@@ -284,17 +277,27 @@ mod tests {
         assert_eq!(index.sizes().waits, 0);
     }
 
+    #[tokio::test]
+    async fn a_wait_for_a_job_that_was_removed_ends() {
+        let index = Index::new(1 << 20);
+        let job = JobRecord { status: Status::Dismissed, ..record(1000, "p", ArchiveState::Off) };
+        let mut wait = index.wait_for(job.job_id);
+        tell(&index, Event::Removed, &job, 1);
+        assert_eq!(wait.ended().await.status, Status::Dismissed);
+        assert_eq!(index.sequence(), 1);
+    }
+
     #[test]
     fn an_event_of_a_newer_version_counts_by_its_record() {
         let index = Index::new(1 << 20);
         let job = record(1000, "p", ArchiveState::Pending);
         let payload = serde_json::to_vec(&JobEvent::new(Event::Progress, job.clone())).unwrap();
         index.apply(&format!("jobs.p.{}.suspended", job.job_id), 1, &payload);
-        assert_eq!(index.list(&Filter::default(), 0, 10).len(), 1);
+        assert_eq!(all(&index).len(), 1);
         let other = record(2000, "p", ArchiveState::Pending);
         let payload = serde_json::to_vec(&JobEvent::new(Event::Progress, other)).unwrap();
         index.apply(&format!("jobs.p.{}.suspended", job.job_id), 2, &payload);
-        assert_eq!((index.sequence(), index.list(&Filter::default(), 0, 10).len()), (2, 1));
+        assert_eq!((index.sequence(), all(&index).len()), (2, 1));
     }
 
     #[test]
@@ -303,6 +306,6 @@ mod tests {
         index.apply("jobs.a.b.c", 1, b"{}");
         let job = record(1000, "p", ArchiveState::Pending);
         index.apply(&subjects::event(&job.process_id, &job.job_id, Event::Running), 2, b"nonsense");
-        assert_eq!((index.sequence(), index.list(&Filter::default(), 0, 10).len()), (2, 0));
+        assert_eq!((index.sequence(), all(&index).len()), (2, 0));
     }
 }

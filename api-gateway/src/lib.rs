@@ -1,13 +1,16 @@
 //! The gateway: OGC API - Processes in front, the stream and the bucket behind. It has nothing to do with Kubernetes.
 //!
 //! An execution's way: [`routes`] → [`validate`], [`auth`] → [`accept`] → the stream → [`index`] → [`results`].
-//! A question about a job: [`routes`] → [`jobs`] (memory, then the leader) → [`status`] or [`results`].
+//! A question about a job: [`routes`] → [`jobs`] (memory, then the leader) → [`status`] or [`results`]; its end: [`dismiss`].
 
 pub mod accept;
 pub mod app;
 pub mod auth;
+pub mod datetime;
+pub mod dismiss;
 pub mod error;
 pub mod index;
+pub mod job_list;
 pub mod jobs;
 pub mod language;
 pub mod links;

@@ -4,6 +4,11 @@ use protocol::configuration::{Limits, OnExceed};
 
 use crate::error::GatewayError;
 
+/// A parameter that is no list is there more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected once")]
+pub struct Repeated;
+
 /// The parameters of a query string, in their order.
 pub struct Query(Vec<(String, String)>);
 
@@ -33,6 +38,23 @@ impl Query {
     /// The first value of a parameter.
     pub fn one(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter that is no list.
+    ///
+    /// # Errors
+    /// When it is there more than once: nobody can tell which value is meant.
+    pub fn only(&self, name: &str) -> Result<Option<&str>, Repeated> {
+        let mut values = self.pairs().filter(|(key, _)| *key == name).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Repeated),
+        }
+    }
+
+    /// Every parameter, in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// All values of a parameter that is a list: repeated, or separated by commas.

@@ -47,6 +47,7 @@ pub(crate) struct Operation {
 pub(crate) enum Verb {
     Get,
     Post,
+    Delete,
 }
 
 impl Verb {
@@ -55,6 +56,7 @@ impl Verb {
         match self {
             Self::Get => &["GET", "HEAD"],
             Self::Post => &["POST"],
+            Self::Delete => &["DELETE"],
         }
     }
 
@@ -80,7 +82,17 @@ pub(crate) const RESOURCES: &[Resource] = &[
         }],
     },
     Resource { path: "/jobs", operations: &[get(|| web::to(jobs::get), operations::jobs)] },
-    Resource { path: "/jobs/{jobID}", operations: &[get(|| web::to(job::get), operations::job)] },
+    Resource {
+        path: "/jobs/{jobID}",
+        operations: &[
+            get(|| web::to(job::get), operations::job),
+            Operation {
+                verb: Verb::Delete,
+                serve: || web::to(job::delete),
+                document: Some(Document::Once(operations::dismiss)),
+            },
+        ],
+    },
     Resource {
         path: "/jobs/{jobID}/results",
         operations: &[get(|| web::to(job_results::get), operations::job_results)],

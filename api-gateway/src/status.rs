@@ -56,6 +56,15 @@ impl StatusInfo {
         }
     }
 
+    /// Of a job that was removed: there is nothing more to come back for.
+    pub fn of_removed(record: &JobRecord, urls: &Urls) -> Self {
+        Self {
+            message: Some("the job was removed".to_owned()),
+            links: vec![Link::json(urls.jobs(), rel::JOB_LIST, "the jobs that are left")],
+            ..Self::of_record(record, urls)
+        }
+    }
+
     /// From what the index keeps: the same without the parameters, which only the record has.
     pub fn of_row(job_id: JobId, row: &Row, urls: &Urls) -> Self {
         Self {
@@ -111,7 +120,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::index::Index;
+    use crate::index::{Index, Start, Wanted};
 
     fn record() -> JobRecord {
         let created = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
@@ -159,8 +168,9 @@ mod tests {
         record.finished = Some(record.created);
         let index = Index::new(1 << 20);
         index.apply_record(&record, 7);
-        let rows = index.list(&Default::default(), 0, 1);
-        let row = serde_json::to_value(StatusInfo::of_row(rows[0].0, &rows[0].1, &urls())).unwrap();
+        let wanted = Wanted { start: Start::Newest, offset: 0, limit: 1, now: record.created };
+        let (id, row) = index.list(&Default::default(), wanted).jobs.remove(0);
+        let row = serde_json::to_value(StatusInfo::of_row(id, &row, &urls())).unwrap();
         assert_eq!(row, shown(&record));
     }
 }

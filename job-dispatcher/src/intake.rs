@@ -1,4 +1,4 @@
-//! Takes work from the stream: executions to launch, one consumer for each process, and dismissed jobs to cancel.
+//! Takes executions to launch from the stream, one consumer for each process.
 
 use std::time::Duration;
 
@@ -9,16 +9,11 @@ use platform::{
     publish::StreamError,
     telemetry::json_error,
 };
-use protocol::{
-    Event, ExecutionRequest, JobEvent, ProcessId,
-    job_record::Reason,
-    names::subjects::{self, CANCELLING_CONSUMER},
-};
+use protocol::{ExecutionRequest, ProcessId, job_record::Reason, names::subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    executor::Executor,
     launcher::{Launch, LaunchError, Launched, Launcher, retry_limit},
     reporter::end,
 };
@@ -85,40 +80,4 @@ async fn refuse(store: &JobStore, delivery: &Delivery, why: &serde_json::Error) 
 
 fn retry_after(delivery: &Delivery, error: &LaunchError) -> Duration {
     delivery.backoff(retry_limit(error))
-}
-
-/// Deletes what dismissed jobs left running, until `stop`.
-pub async fn cancellations(store: JobStore, executor: Executor, stop: CancellationToken) {
-    let queue = WorkQueue {
-        consumer: CANCELLING_CONSUMER.to_owned(),
-        filters: vec![subjects::events_of_kind(Event::Dismissed)],
-        max_in_hand: 256,
-        max_here: 32,
-    };
-    let nats = store.nats().clone();
-    let handler = move |delivery: Delivery| {
-        let executor = executor.clone();
-        async move { cancel(&executor, &delivery).await }
-    };
-    consume::run(nats, queue, handler, stop).await;
-}
-
-async fn cancel(executor: &Executor, delivery: &Delivery) -> Verdict {
-    let record = match serde_json::from_slice::<JobEvent>(&delivery.payload) {
-        Ok(event) => event.into_record(),
-        Err(error) => return Verdict::Poison { why: format!("not a job event: {}", json_error(&error)) },
-    };
-    let Some(workload) = &record.workload else { return Verdict::Done };
-    let cancelled = async {
-        match executor.observe(&workload.job_name).await? {
-            Some(seen) if seen.job_id == record.job_id => executor.delete(&seen.job_name, &seen.uid).await,
-            _ => Ok(()),
-        }
-    };
-    match cancelled.await {
-        Ok(()) => Verdict::Done,
-        Err(error) => {
-            Verdict::Retry { after: delivery.backoff(Duration::from_secs(60)), why: platform::telemetry::chain(&error) }
-        }
-    }
 }

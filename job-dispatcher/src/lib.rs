@@ -1,8 +1,9 @@
 //! Takes execution requests, creates Jobs, watches them, tells what happens to them, deletes those of dismissed jobs.
 //!
-//! [`intake`] → [`launcher`] → [`manifest`] → [`executor`] → [`watcher`] → [`outcome`] → [`reporter`]; beside them the
-//! [`sweep`].
+//! [`intake`] → [`launcher`] → [`manifest`] → [`executor`] → [`watcher`] → [`outcome`] → [`reporter`]; beside them
+//! [`cancel`] and the [`sweep`].
 
+pub mod cancel;
 pub mod executor;
 pub mod intake;
 pub mod launcher;

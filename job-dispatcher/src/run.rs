@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    cancel::Canceller,
     executor::{Executor, kubernetes::KubernetesExecutor, local::LocalExecutor},
     intake,
     launcher::Launcher,
@@ -152,7 +153,9 @@ async fn serve(
                 &runtime,
             );
         }
-        tasks.spawn_on(intake::cancellations(store.clone(), executor.clone(), stop.clone()), &runtime);
+        let canceller = Canceller { store: store.clone(), executor: executor.clone(), watcher: watcher.clone() };
+        tasks.spawn_on(canceller.clone().dismissed(stop.clone()), &runtime);
+        tasks.spawn_on(canceller.removed(stop.clone()), &runtime);
         let sweep = Sweep {
             store,
             executor,

@@ -9,12 +9,13 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use platform::{
     job_store::{JobStore, JobStoreError},
+    publish::StreamError,
     telemetry::chain,
 };
 use protocol::{
     JobId, JobRecord, ProcessDefinition, ProcessId,
     job_record::Reason,
-    names::subjects::{ALL_EXECUTIONS, execution_of_job, parse_execution},
+    names::subjects::{ALL_EXECUTIONS, parse_execution},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -54,7 +55,7 @@ enum SweepError {
     #[error("the stream's subjects can't be listed")]
     Subjects(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("an execution request can't be deleted")]
-    Purge(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Forget(#[from] StreamError),
 }
 
 impl Sweep {
@@ -98,9 +99,9 @@ impl Sweep {
     }
 
     async fn execution(&self, process: &str, job: &JobId) -> Result<(), SweepError> {
-        let Some(stored) = self.store.job(job).await? else { return self.forget_request(job).await };
+        let Some(stored) = self.store.job(job).await? else { return Ok(self.store.forget_request(job).await?) };
         if stored.record.status.is_terminal() {
-            return self.forget_request(job).await;
+            return Ok(self.store.forget_request(job).await?);
         }
         // A rollout, or an operator's slip, is not the end of a job; one that runs ends by itself.
         let waited = Timestamp::now().duration_since(stored.record.updated);
@@ -114,11 +115,6 @@ impl Sweep {
 
     fn is_configured(&self, process: &str) -> bool {
         process.parse::<ProcessId>().is_ok_and(|id| self.processes.contains_key(&id))
-    }
-
-    async fn forget_request(&self, job: &JobId) -> Result<(), SweepError> {
-        let purge = self.store.nats().stream.purge().filter(execution_of_job(job));
-        purge.await.map(|_| ()).map_err(|error| SweepError::Purge(Box::new(error)))
     }
 
     /// Objects: those of jobs that are terminal, archived and old enough go, and so do those that their record does
@@ -143,7 +139,14 @@ impl Sweep {
 
     /// False when nobody knows the job.
     async fn object(&self, object: &Known) -> Result<bool, SweepError> {
-        let Some(stored) = self.store.job(&object.job_id).await? else { return Ok(false) };
+        let Some(stored) = self.store.job(&object.job_id).await? else {
+            let is_removed = self.store.removal(&object.job_id).await?.is_some();
+            if is_removed {
+                info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of a removed job");
+                self.executor.delete(&object.job_name, &object.uid).await?;
+            }
+            return Ok(is_removed);
+        };
         if is_done_with(&stored.record, object, Timestamp::now(), self.keep) {
             info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of the job");
             self.executor.delete(&object.job_name, &object.uid).await?;

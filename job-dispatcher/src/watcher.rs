@@ -1,7 +1,7 @@
 //! Keeps the level that the executor's watch tells, has each change reported, and lets launches wait for the end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,7 @@ pub struct Watcher {
     on_synced: Option<oneshot::Sender<()>>,
     jobs: HashMap<JobId, Seen>,
     waiting: HashMap<JobId, Vec<oneshot::Sender<()>>>,
+    over: Recent,
 }
 
 struct Seen {
@@ -67,6 +68,7 @@ impl Watcher {
             on_synced: Some(on_synced),
             jobs: HashMap::new(),
             waiting: HashMap::new(),
+            over: Recent::default(),
         }
     }
 }
@@ -191,6 +193,7 @@ impl Watcher {
     }
 
     fn wake(&mut self, id: &JobId) {
+        self.over.insert(*id);
         for waiter in self.waiting.remove(id).unwrap_or_default() {
             // Who waited may have left.
             waiter.send(()).ok();
@@ -209,6 +212,7 @@ impl Handler<WaitForEnd> for Watcher {
 
     fn handle(&mut self, WaitForEnd(id): WaitForEnd, context: &mut Context<Self>) -> Self::Result {
         match self.jobs.get(&id) {
+            _ if self.over.contains(&id) => return Box::pin(std::future::ready(true)),
             Some(seen) if seen.ended => return Box::pin(std::future::ready(true)),
             // The launch has just named the incarnation that was seen: only now can it be told.
             Some(_) => self.report_again(id, context),
@@ -219,6 +223,47 @@ impl Handler<WaitForEnd> for Watcher {
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push(sender);
         Box::pin(async move { receiver.await.is_ok() })
+    }
+}
+
+/// The record says that the job is over: launches that are held for it are let go. What is still there of it is not looked
+/// at for this.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Over(pub JobId);
+
+impl Handler<Over> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, Over(id): Over, _: &mut Context<Self>) {
+        self.wake(&id);
+    }
+}
+
+/// The jobs that ended last: one that is gone before anybody began to wait for its end is not waited for.
+#[derive(Default)]
+struct Recent {
+    known: HashSet<JobId>,
+    order: VecDeque<JobId>,
+}
+
+impl Recent {
+    /// Whoever comes later than so many ends looks for itself (see the launcher).
+    const LIMIT: usize = 4096;
+
+    fn insert(&mut self, id: JobId) {
+        if self.known.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > Self::LIMIT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, id: &JobId) -> bool {
+        self.known.contains(id)
     }
 }
 
@@ -270,6 +315,17 @@ mod tests {
             state,
             pods: vec![],
         })
+    }
+
+    #[test]
+    fn only_the_last_ends_are_remembered() {
+        let mut recent = Recent::default();
+        let ids: Vec<JobId> = (0..=Recent::LIMIT as u64).map(JobId::generate).collect();
+        for id in ids.iter().chain(&ids[1..]) {
+            recent.insert(*id);
+        }
+        assert_eq!((recent.known.len(), recent.order.len()), (Recent::LIMIT, Recent::LIMIT));
+        assert!(!recent.contains(&ids[0]) && recent.contains(&ids[1]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use platform::{
 use protocol::{
     Event, JobId, JobRecord, Manifest, SCHEMA,
     job_id::Epoch,
-    job_record::{Archive, ArchiveState, Phase, Reason},
+    job_record::{Archive, ArchiveState, Phase, Place, Reason, StoredResult},
     names::{objects, subjects},
 };
 use tracing::{error, info, instrument, warn};
@@ -56,6 +56,8 @@ pub struct Finalizer {
     pub metrics: Metrics,
     /// What this process has been failing at.
     pub tries: Tries,
+    /// The archive of a removed job stays.
+    pub keep_archives: bool,
 }
 
 /// A step failed for a passing cause.
@@ -82,7 +84,9 @@ impl FinalizeError {
     /// What it says about the bucket and the executor; `None` when nothing.
     fn at(&self) -> Option<At> {
         match self {
-            Self::Pods(PodsError::Log { .. } | PodsError::LogGone { .. } | PodsError::Running { .. }) => Some(At::Log),
+            Self::Pods(
+                PodsError::Log { .. } | PodsError::LogGone { .. } | PodsError::Running { .. } | PodsError::Starting,
+            ) => Some(At::Log),
             Self::Pods(_) | Self::Store(_) => Some(At::Else),
             Self::Job(_) | Self::Stream(_) | Self::Encode(_) => None,
         }
@@ -121,7 +125,7 @@ impl Finalizer {
             Ok(()) => Verdict::Done,
             Err(error) => {
                 self.metrics.retried.inc();
-                let is_ending = matches!(&error, FinalizeError::Pods(PodsError::Running { .. }));
+                let is_ending = matches!(&error, FinalizeError::Pods(PodsError::Running { .. } | PodsError::Starting));
                 let after = delivery.backoff(if is_ending { SOON } else { self.settings.retry_limit });
                 Verdict::Retry { after, why: chain(&error) }
             }
@@ -193,7 +197,7 @@ impl Finalizer {
                 release::first(self, &won.record, manifest, taken.annotations).await
             }
             Advanced::Left(lost) => self.after_loss(&lost.record, &epoch, &taken.archive).await,
-            Advanced::NoJob => Ok(()),
+            Advanced::NoJob => self.discard(record, &epoch, &taken.archive).await,
         }
     }
 
@@ -286,6 +290,13 @@ impl Finalizer {
             for place in release::own_results(store.prefix(), record, epoch) {
                 store.delete(&place).await?;
             }
+        }
+        let names_own = |result: &StoredResult| match &result.place {
+            Place::Stream(subject) => subject.contains(epoch.as_str()),
+            Place::Object(_) | Place::Other(_) => false,
+        };
+        if !record.results.iter().any(names_own) {
+            self.jobs.forget_results_of(&record.process_id, &record.job_id, epoch).await?;
         }
         Box::pin(self.advance(&record.job_id)).await
     }

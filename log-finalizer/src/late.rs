@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use platform::{
+    failpoint,
     job_store::{Advanced, Step},
     publish,
     telemetry::chain,
@@ -44,6 +45,7 @@ impl Finalizer {
         let decide = |found: &JobRecord| seal::archived(found, &taken.archive, &results, Timestamp::now());
         let Some(told) = decide(record) else { return Ok(()) };
         let manifest = self.write_epoch_manifest(&epoch, &told, &taken).await?;
+        failpoint::reach("finalizer.before-archived");
         let advanced = self
             .jobs
             .advance(&record.job_id, |found| match decide(&found.record) {
@@ -59,7 +61,7 @@ impl Finalizer {
                 release::first(self, &won.record, manifest, annotations).await
             }
             Advanced::Left(lost) => self.after_loss(&lost.record, &epoch, &taken.archive).await,
-            Advanced::NoJob => Ok(()),
+            Advanced::NoJob => self.discard(record, &epoch, &taken.archive).await,
         }
     }
 

@@ -12,6 +12,7 @@ mod late;
 pub mod metrics;
 pub mod pods;
 mod release;
+mod remove;
 pub mod result;
 mod run;
 mod seal;

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub retried: Counter,
     /// Pods released.
     pub released: Counter,
+    /// Removed jobs of which everything was deleted.
+    pub removed: Counter,
     /// Jobs that the sweep had to take care of.
     pub swept: Counter,
     /// Jobs whose log waits for log storage, as the last sweep counted.
@@ -45,6 +47,7 @@ impl Metrics {
         let metrics = Self {
             retried: Counter::default(),
             released: Counter::default(),
+            removed: Counter::default(),
             swept: Counter::default(),
             waiting: Gauge::default(),
             sealed: Family::default(),
@@ -53,11 +56,22 @@ impl Metrics {
             gaps: Counter::default(),
             seconds_to_seal: Histogram::new(exponential_buckets(0.05, 2.0, 14)),
         };
-        let Self { retried, released, swept, waiting, sealed, archive_bytes, result_bytes, gaps, seconds_to_seal } =
-            metrics.clone();
+        let Self {
+            retried,
+            released,
+            removed,
+            swept,
+            waiting,
+            sealed,
+            archive_bytes,
+            result_bytes,
+            gaps,
+            seconds_to_seal,
+        } = metrics.clone();
         registry.register("quayside_finalizer_sealed", "Jobs sealed by this replica", sealed);
         registry.register("quayside_finalizer_retried", "Tries at storing that will be repeated", retried);
         registry.register("quayside_finalizer_released", "Pods released by this replica", released);
+        registry.register("quayside_finalizer_removed", "Removed jobs of which everything was deleted", removed);
         registry.register("quayside_finalizer_swept", "Jobs that the sweep took care of", swept);
         registry.register("quayside_finalizer_waiting", "Jobs whose log waits for log storage", waiting);
         registry.register("quayside_finalizer_archive_bytes", "Bytes of log archived", archive_bytes);

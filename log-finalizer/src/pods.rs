@@ -25,6 +25,8 @@ pub struct Pod {
     pub name: String,
     /// Its containers in the order of the archive: init containers first.
     pub containers: Vec<Container>,
+    /// True as long as containers that have not started may still do so.
+    pub may_start: bool,
 }
 
 /// One container of a pod.
@@ -104,6 +106,9 @@ pub enum PodsError {
         /// Name of the container.
         container: String,
     },
+    /// The log of a dismissed job may only just begin: its pod is about to be deleted.
+    #[error("the pod is not being deleted yet")]
+    Starting,
     /// The result can't be written on the workload.
     #[error("the workload can't be annotated")]
     Annotate(#[source] Cause),

@@ -30,6 +30,7 @@ pub(crate) async fn first(
     manifest: Option<Manifest>,
     annotations: Option<ResultAnnotations>,
 ) -> Result<(), FinalizeError> {
+    drop_results(finalizer, record).await?;
     if let (Some(store), Some(manifest)) = (finalizer.jobs.objects(), manifest) {
         let key = objects::manifest(store.prefix(), &record.job_id);
         if let Err(error) = store.put(&key, serde_json::to_vec(&manifest)?.into(), JSON).await {
@@ -41,6 +42,7 @@ pub(crate) async fn first(
 
 /// For a record that was sealed before, by whomever: whatever is missing is done.
 pub(crate) async fn again(finalizer: &Finalizer, record: &JobRecord) -> Result<(), FinalizeError> {
+    drop_results(finalizer, record).await?;
     let annotations = match finalizer.jobs.objects() {
         Some(store) => match prepare(store, record).await {
             Err(FinalizeError::Store(error)) => give_up_or(finalizer, record, error).map(|()| None)?,
@@ -63,9 +65,22 @@ async fn prepare(store: &ObjectStore, record: &JobRecord) -> Result<Option<Resul
 
 /// Keys of the results that only the attempt `epoch` can have written, and that the record does not name.
 pub(crate) fn own_results(prefix: &str, record: &JobRecord, epoch: &Epoch) -> Vec<String> {
+    let mut keys = all_results(prefix, record, epoch);
+    keys.retain(|key| !record.results.iter().any(|result| result.place == Place::Object(key.clone())));
+    keys
+}
+
+/// Keys of the results that the attempt `epoch` can have written.
+pub(crate) fn all_results(prefix: &str, record: &JobRecord, epoch: &Epoch) -> Vec<String> {
     let declared = record.declared_outputs.iter().map(|output| output.id.as_str());
-    let keys = declared.chain([WHOLE_RESULT]).map(|id| objects::result(prefix, &record.job_id, epoch, id));
-    keys.filter(|key| !record.results.iter().any(|result| result.place == Place::Object(key.clone()))).collect()
+    declared.chain([WHOLE_RESULT]).map(|id| objects::result(prefix, &record.job_id, epoch, id)).collect()
+}
+
+async fn drop_results(finalizer: &Finalizer, record: &JobRecord) -> Result<(), FinalizeError> {
+    match finalizer.drop_results(record).await {
+        Err(FinalizeError::Store(error)) => give_up_or(finalizer, record, error),
+        dropped => dropped,
+    }
 }
 
 /// A pod is not held for ever for the sake of a manifest.

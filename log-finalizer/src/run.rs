@@ -46,6 +46,16 @@ pub fn run() -> anyhow::Result<()> {
     ended
 }
 
+/// The removals of jobs, for all finalizers.
+fn removals(settings: &FinalizerSettings) -> WorkQueue {
+    WorkQueue {
+        consumer: subjects::REMOVING_CONSUMER.to_owned(),
+        filters: vec![subjects::events_of_kind(Event::Removed)],
+        max_in_hand: settings.max_in_hand,
+        max_here: settings.max_here,
+    }
+}
+
 /// The work queue of all finalizers.
 pub fn queue(settings: &FinalizerSettings) -> WorkQueue {
     WorkQueue {
@@ -82,6 +92,7 @@ async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Resul
         settings: Arc::new(settings),
         metrics,
         tries: Tries::default(),
+        keep_archives: platform.keep_archives,
     };
     let work = work(finalizer, nats, stop.clone());
     if shutdown::within(&stop, platform.shutdown_limit, work).await.is_some() {
@@ -91,10 +102,13 @@ async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Resul
 }
 
 async fn work(finalizer: Finalizer, nats: nats::Nats, stop: CancellationToken) {
-    let queue = queue(&finalizer.settings);
+    let (queue, removals) = (queue(&finalizer.settings), removals(&finalizer.settings));
     let sweep = Sweep::new(finalizer.clone()).run(stop.clone());
+    let remover = finalizer.clone();
+    let remove = move |delivery| remover.clone().handle_removal(delivery);
+    let remove = consume::run(nats.clone(), removals, remove, stop.clone());
     let consume = consume::run(nats, queue, move |delivery| finalizer.clone().handle(delivery), stop);
-    tokio::join!(sweep, consume);
+    tokio::join!(sweep, consume, remove);
 }
 
 async fn pods(settings: &FinalizerSettings) -> anyhow::Result<Pods> {

@@ -31,6 +31,9 @@ pub struct FinalizerSettings {
     /// Age of a record from which the sweep takes its message for lost, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub sweep_after: Duration,
+    /// How long the stream tells that a job was removed, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub forget_removed_after: Duration,
 }
 
 impl Default for FinalizerSettings {
@@ -44,6 +47,7 @@ impl Default for FinalizerSettings {
             retry_limit: Duration::from_secs(60),
             sweep_every: Duration::from_secs(60),
             sweep_after: Duration::from_secs(600),
+            forget_removed_after: Duration::from_secs(2 * 86_400),
         }
     }
 }

@@ -40,12 +40,14 @@ pub struct Sweep {
     finalizer: Finalizer,
     cursors: [u64; KINDS.len()],
     again: VecDeque<JobId>,
+    /// How far removals were looked at.
+    removals: u64,
 }
 
 impl Sweep {
     /// A sweep that begins at the start of the stream.
     pub fn new(finalizer: Finalizer) -> Self {
-        Self { finalizer, cursors: [0; KINDS.len()], again: VecDeque::new() }
+        Self { finalizer, cursors: [0; KINDS.len()], again: VecDeque::new(), removals: 0 }
     }
 
     /// Sweeps now and on the timer, until `stop`.
@@ -73,6 +75,9 @@ impl Sweep {
             if let Err(error) = self.records(kind).await {
                 warn!(error = %chain(&error), "records could not be swept");
             }
+        }
+        if let Err(error) = self.removals().await {
+            warn!(error = %chain(&error), "removals could not be swept");
         }
     }
 
@@ -110,7 +115,10 @@ impl Sweep {
     async fn held_one(&self, held: &Held) -> Result<bool, FinalizeError> {
         let stored = self.finalizer.jobs.job(&held.job).await?;
         let Some(stored) = stored else {
-            if is_abandoned(held, self.finalizer.settings.seal_deadline, Timestamp::now()) {
+            if self.finalizer.jobs.removal(&held.job).await?.is_some() {
+                info!(job_id = %held.job, "a workload of a removed job is released");
+                self.finalizer.pods.of(&held.workload)?.release(&held.job, &held.workload, None).await?;
+            } else if is_abandoned(held, self.finalizer.settings.seal_deadline, Timestamp::now()) {
                 info!(job_id = %held.job, "a workload without a job is released");
                 self.finalizer.pods.of(&held.workload)?.release(&held.job, &held.workload, None).await?;
             }
@@ -122,10 +130,69 @@ impl Sweep {
             return Ok(false);
         }
         let has_store = self.finalizer.jobs.objects().is_some();
-        if is_overdue(&stored.record, has_store, self.finalizer.settings.sweep_after, Timestamp::now()) {
+        // A pod that is to be deleted waits for its release and nothing else, once all of its job is stored.
+        let is_late = held.terminating && seal::todo(&stored.record, has_store) == Todo::Release;
+        let after = self.finalizer.settings.sweep_after;
+        if is_late || is_overdue(&stored.record, has_store, after, Timestamp::now()) {
             self.finalize(&held.job).await;
         }
         Ok(stored.record.status.is_terminal() && seal::todo(&stored.record, has_store) == Todo::Nothing)
+    }
+
+    /// Removals. Those that had their time are forgotten, once more after everything of their job was deleted: whoever
+    /// wrote late, and died before it could delete that, is made up for. The others are looked at once, in case their
+    /// message was lost.
+    async fn removals(&mut self) -> Result<(), SweepError> {
+        let (mut from, now) = (1, Timestamp::now());
+        let keep = self.finalizer.settings.forget_removed_after;
+        for _ in 0..PAGE {
+            let Some(removal) = self.removal_from(from).await?.filter(|removal| removal.is_older(keep, now)) else {
+                break;
+            };
+            from = removal.sequence + 1;
+            if self.remove(&removal.job).await
+                && let Err(error) = self.finalizer.jobs.forget_message(removal.sequence).await
+            {
+                // Another replica was faster.
+                debug!(job_id = %removal.job, error = %chain(&error), "a removal could not be forgotten");
+            }
+        }
+        let after = self.finalizer.settings.sweep_after;
+        for _ in 0..PAGE {
+            let removal = self.removal_from(self.removals + 1).await?;
+            let Some(removal) = removal.filter(|removal| removal.is_older(after, now)) else { break };
+            self.removals = removal.sequence;
+            self.remove(&removal.job).await;
+        }
+        Ok(())
+    }
+
+    async fn removal_from(&self, sequence: u64) -> Result<Option<Removal>, SweepError> {
+        let filter = subjects::events_of_kind(Event::Removed);
+        let stream = &self.finalizer.jobs.nats().stream;
+        let mut from = sequence;
+        loop {
+            let message = match stream.get_first_raw_message_by_subject(&filter, from).await {
+                Ok(message) => message,
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
+                Err(error) => return Err(SweepError::Read(Box::new(error))),
+            };
+            if let Some((_, job, _)) = subjects::parse_event(&message.subject) {
+                let told = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MAX);
+                return Ok(Some(Removal { job, sequence: message.sequence, told }));
+            }
+            from = message.sequence + 1;
+        }
+    }
+
+    async fn remove(&self, job_id: &JobId) -> bool {
+        match self.finalizer.remove(job_id).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%job_id, error = %chain(&error), "the sweep could not delete what is left of a removed job");
+                false
+            }
+        }
     }
 
     /// Records that are not settled, a page further in the stream.
@@ -182,6 +249,19 @@ impl Sweep {
                 false
             }
         }
+    }
+}
+
+/// A message that tells of a removal.
+struct Removal {
+    job: JobId,
+    sequence: u64,
+    told: Timestamp,
+}
+
+impl Removal {
+    fn is_older(&self, than: Duration, now: Timestamp) -> bool {
+        now.duration_since(self.told) >= SignedDuration::try_from(than).unwrap_or(SignedDuration::MAX)
     }
 }
 

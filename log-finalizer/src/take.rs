@@ -71,6 +71,9 @@ impl Finalizer {
         if let Some(running) = pod.containers.iter().find(|container| container.running && !is_late) {
             return Err(PodsError::Running { container: running.name.clone() }.into());
         }
+        if record.status == Status::Dismissed && pod.may_start && !is_late {
+            return Err(PodsError::Starting.into());
+        }
         let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
         for main in pod.containers.iter_mut().filter(|container| container.main) {
             // Whatever its status says, a log that may hold a result is never taken for an empty one.

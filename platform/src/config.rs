@@ -25,6 +25,8 @@ pub struct Platform {
     pub store: Option<StoreSettings>,
     /// Names of the bucket variables that are not set, when the bucket is not configured.
     pub store_missing: Vec<&'static str>,
+    /// Whether the log archive of a job stays when the job is removed; false if unset.
+    pub keep_archives: bool,
     /// Where probes and metrics are served.
     pub probe: ProbeSettings,
     /// Logging.
@@ -78,11 +80,18 @@ struct StoreTuning {
     #[serde(deserialize_with = "seconds")]
     timeout: Duration,
     part_size: u64,
+    keep_archives: bool,
 }
 
 impl Default for StoreTuning {
     fn default() -> Self {
-        Self { region: None, path_style: true, timeout: Duration::from_secs(30), part_size: 5 * 1024 * 1024 }
+        Self {
+            region: None,
+            path_style: true,
+            timeout: Duration::from_secs(30),
+            part_size: 5 * 1024 * 1024,
+            keep_archives: false,
+        }
     }
 }
 
@@ -110,11 +119,13 @@ pub fn load<S: DeserializeOwned + Default>(
         Err(config::ConfigError::NotFound(_)) => S::default(),
         other => other.map_err(ConfigError::Read)?,
     };
+    let keep_archives = root.store.keep_archives;
     let (store, store_missing) = store(root.store, variables)?;
     let platform = Platform {
         nats: root.nats,
         store,
         store_missing,
+        keep_archives,
         probe: root.probe,
         telemetry: root.telemetry,
         shutdown_limit: root.shutdown_limit.unwrap_or(Duration::from_secs(20)),

@@ -39,6 +39,13 @@ impl Stored {
     }
 }
 
+/// Where a job is looked for.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    Stream,
+    Anywhere,
+}
+
 /// What the stream holds of a job.
 enum InStream {
     Nothing,
@@ -105,13 +112,34 @@ impl JobStore {
     /// # Errors
     /// When stream or bucket did not answer, or hold what can't be read.
     pub async fn job(&self, job: &JobId) -> Result<Option<Stored>, JobStoreError> {
-        match self.in_stream(job).await? {
-            InStream::Job(stored) => return Ok(Some(*stored)),
-            InStream::Removed => return Ok(None),
-            InStream::Nothing => {}
+        Ok(match self.anywhere(job).await? {
+            InStream::Job(stored) => Some(*stored),
+            InStream::Removed | InStream::Nothing => None,
+        })
+    }
+
+    /// The removal of a job, as long as it is kept: what is left of its record.
+    ///
+    /// # Errors
+    /// When the stream did not answer, or what it tells of the removal can't be read.
+    pub async fn removal(&self, job: &JobId) -> Result<Option<Stored>, JobStoreError> {
+        let Some(message) = publish::last(&self.nats, &subjects::events_of_job(job)).await? else { return Ok(None) };
+        let event = subjects::parse_event(&message.subject).map(|(_, _, event)| event);
+        if event != Some(Event::Removed) {
+            return Ok(None);
+        }
+        let record = decode::<JobEvent>(&message.subject, &message.payload)?.into_record();
+        Ok(Some(Stored { record, event, sequence: message.sequence }))
+    }
+
+    async fn anywhere(&self, job: &JobId) -> Result<InStream, JobStoreError> {
+        let found = self.in_stream(job).await?;
+        if !matches!(found, InStream::Nothing) {
+            return Ok(found);
         }
         let manifest = self.manifest(job).await?;
-        Ok(manifest.map(|manifest| Stored { record: manifest.record, event: None, sequence: 0 }))
+        let stored = |manifest: Manifest| Stored { record: manifest.record, event: None, sequence: 0 };
+        Ok(manifest.map_or(InStream::Nothing, |manifest| InStream::Job(Box::new(stored(manifest)))))
     }
 
     async fn in_stream(&self, job: &JobId) -> Result<InStream, JobStoreError> {
@@ -160,8 +188,33 @@ impl JobStore {
         job: &JobId,
         decide: impl Fn(&Stored) -> Step + Send,
     ) -> Result<Advanced, JobStoreError> {
+        self.write(job, decide, Reach::Stream).await
+    }
+
+    /// As [`Self::advance`], also for a job of which only the bucket knows any more.
+    ///
+    /// # Errors
+    /// As [`Self::advance`], and when the bucket did not answer.
+    pub async fn advance_anywhere(
+        &self,
+        job: &JobId,
+        decide: impl Fn(&Stored) -> Step + Send,
+    ) -> Result<Advanced, JobStoreError> {
+        self.write(job, decide, Reach::Anywhere).await
+    }
+
+    async fn write(
+        &self,
+        job: &JobId,
+        decide: impl Fn(&Stored) -> Step + Send,
+        reach: Reach,
+    ) -> Result<Advanced, JobStoreError> {
         for _ in 0..CONFLICTS {
-            let InStream::Job(stored) = self.in_stream(job).await? else { return Ok(Advanced::NoJob) };
+            let found = match reach {
+                Reach::Stream => self.in_stream(job).await?,
+                Reach::Anywhere => self.anywhere(job).await?,
+            };
+            let InStream::Job(stored) = found else { return Ok(Advanced::NoJob) };
             let Step::Write(event, record) = decide(&stored) else { return Ok(Advanced::Left(*stored)) };
             let written = publish::event(&self.nats, event, (*record).clone(), stored.sequence).await?;
             if let Written::Won { sequence } = written {

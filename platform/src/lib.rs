@@ -6,6 +6,7 @@
 pub mod config;
 pub mod consume;
 pub mod failpoint;
+pub mod forget;
 pub mod job_store;
 pub mod nats;
 pub mod object_store;

@@ -54,6 +54,9 @@ pub enum StreamError {
     /// The server did not answer, or refused.
     #[error("the stream could not be read")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server did not answer, or refused.
+    #[error("messages could not be deleted from the stream")]
+    Delete(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Attempts at one write whose answer does not come.

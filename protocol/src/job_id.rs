@@ -11,10 +11,30 @@ use uuid::{Builder, Uuid};
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(Uuid);
 
+/// Bits of an id after its time: version, variant and what is random.
+const RANDOM_BITS: u32 = 80;
+/// The last millisecond that an id can say.
+const LAST_MILLI: u64 = (1 << 48) - 1;
+
 impl JobId {
     /// A new id for a job created at `unix_millis`.
     pub fn generate(unix_millis: u64) -> Self {
         Self(Builder::from_unix_timestamp_millis(unix_millis, &rand::random()).into_uuid())
+    }
+
+    /// When the job was created, as its id says: milliseconds since 1970.
+    pub fn unix_millis(&self) -> u64 {
+        u64::try_from(self.0.as_u128() >> RANDOM_BITS).unwrap_or(u64::MAX)
+    }
+
+    /// No id of that millisecond, and none of a later one, is before this one.
+    pub fn lowest_at(unix_millis: u64) -> Self {
+        Self(Uuid::from_u128(u128::from(unix_millis.min(LAST_MILLI)) << RANDOM_BITS))
+    }
+
+    /// No id of that millisecond, and none of an earlier one, is after this one.
+    pub fn highest_at(unix_millis: u64) -> Self {
+        Self(Uuid::from_u128(Self::lowest_at(unix_millis).0.as_u128() | ((1 << RANDOM_BITS) - 1)))
     }
 
     /// The two last hexadecimal digits: they spread object keys, which would otherwise all share a prefix in time.
@@ -119,6 +139,15 @@ mod tests {
     #[test]
     fn ids_order_by_time() {
         assert!(JobId::generate(1_000) < JobId::generate(1_001));
+    }
+
+    #[test]
+    fn an_id_tells_its_time_and_lies_between_the_bounds_of_its_millisecond() {
+        let id = JobId::generate(1_700_000_000_123);
+        assert_eq!(id.unix_millis(), 1_700_000_000_123);
+        assert!(JobId::lowest_at(1_700_000_000_123) < id && id < JobId::highest_at(1_700_000_000_123));
+        assert!(JobId::highest_at(1_700_000_000_122) < JobId::lowest_at(1_700_000_000_123));
+        assert!(JobId::highest_at(u64::MAX) >= JobId::lowest_at(u64::MAX));
     }
 
     #[test]

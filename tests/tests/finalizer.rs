@@ -367,6 +367,7 @@ impl World {
             settings: Arc::default(),
             metrics: Metrics::new(&mut Registry::default()),
             tries: Tries::default(),
+            keep_archives: false,
         }
     }
 
@@ -472,7 +473,11 @@ impl FakePods {
     fn new() -> Self {
         let container =
             |name: &str, init| Container { name: name.into(), init, main: !init, started: true, running: false };
-        let pod = Pod { name: "pod-1".into(), containers: vec![container("fetch", true), container("main", false)] };
+        let pod = Pod {
+            name: "pod-1".into(),
+            containers: vec![container("fetch", true), container("main", false)],
+            may_start: false,
+        };
         Self {
             pod: Mutex::new(Some(pod)),
             main: Mutex::new(Bytes::from_static(MARKED.as_bytes())),

@@ -20,6 +20,7 @@ mod cluster_real;
 mod cluster_simulated;
 mod configuration_mistakes;
 mod crashes;
+mod dismiss;
 mod exit_code;
 mod fifty_at_once;
 mod finalizer;

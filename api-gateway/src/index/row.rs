@@ -43,6 +43,10 @@ impl Row {
         &self.process
     }
 
+    pub(super) fn shared_process(&self) -> Arc<str> {
+        self.process.clone()
+    }
+
     /// Status.
     pub fn status(&self) -> Status {
         self.status

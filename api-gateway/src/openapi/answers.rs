@@ -8,11 +8,12 @@ use crate::links::JSON;
 pub(super) const OF_ANY: &[u16] = &[400, 406, 408, 414, 431, 500, 503];
 
 /// Every exception: status, name among the components, meaning.
-const EXCEPTIONS: [(u16, &str, &str); 17] = [
+const EXCEPTIONS: [(u16, &str, &str); 18] = [
     (400, "BadRequest", "Something in the request is not allowed; detail and errors say what"),
     (401, "Unauthorized", "A token is needed"),
     (403, "Forbidden", "The token is wrong, or nobody may do this"),
     (404, "NotFound", "There is nothing of this name, or nothing yet"),
+    (405, "MethodNotAllowed", "This can not be done here; detail says why, Allow what can"),
     (406, "NotAcceptable", "This is not offered in a form that the client takes"),
     (408, "RequestTimeout", "The request did not arrive in time"),
     (409, "Conflict", "Something else is going on with the same name"),

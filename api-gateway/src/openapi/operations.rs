@@ -94,10 +94,10 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
 }
 
 pub(crate) fn jobs(context: &Context<'_>) -> Value {
-    let filters = ["type", "processes", "status", "datetime", "minDuration", "maxDuration", "limit", "offset"];
+    let filters = ["type", "processes", "status", "datetime", "minDuration", "maxDuration", "limit"];
     of_jobs(context, Operation::new("jobs", "jobs", "The list of jobs, the newest first"))
         .parameters(shared(&filters))
-        .parameters(shared(&["f"]))
+        .parameters(shared(&["jobsOffset", "after", "before", "f"]))
         .answer(200, answers::json("The jobs", "jobList"))
         .finish()
 }
@@ -107,6 +107,20 @@ pub(crate) fn job(context: &Context<'_>) -> Value {
         .parameters(shared(&["jobID", "f"]))
         .answer(200, answers::json("The status", "statusInfo"))
         .exceptions(&[404])
+        .finish()
+}
+
+pub(crate) fn dismiss(_: &Context<'_>) -> Value {
+    Operation::new("dismiss", "jobs", "Dismiss or remove one job")
+        .description(
+            "A job that is not done is cancelled. One that is done, or was dismissed before, is removed with everything that is \
+             stored of it. Who gets no answer should look at the job before asking again. The token is not needed where \
+             neither jobs nor the job's process are protected.",
+        )
+        .parameters(shared(&["jobID", "f"]))
+        .security(json!([{"token": []}, {}]))
+        .answer(200, answers::json("The status: dismissed", "statusInfo"))
+        .exceptions(&[401, 403, 404, 405, 409])
         .finish()
 }
 

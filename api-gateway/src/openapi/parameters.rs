@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::job_list::OFFSET_LIMIT;
 
 /// References to shared parameters, by name in `components`.
 pub(super) fn shared(names: &[&str]) -> Vec<Value> {
@@ -21,6 +22,7 @@ pub(super) fn components(context: &Context<'_>) -> Value {
         "items": {"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]},
     });
     let duration = json!({"type": "array", "maxItems": 1, "items": {"type": "integer", "minimum": 0}});
+    let job = json!({"type": "string", "format": "uuid"});
     json!({
         "f": query("f", json!({"type": "string", "enum": ["json"]}), "Form of the answer, instead of the header Accept"),
         "lang": query("lang", json!({"type": "string"}), "Language of the texts, instead of the header Accept-Language"),
@@ -29,6 +31,14 @@ pub(super) fn components(context: &Context<'_>) -> Value {
             &format!("How many items at most; the server gives no more than {}", limits.max_items),
         ),
         "offset": query("offset", json!({"type": "integer", "minimum": 0}), "How many items to leave out first"),
+        "jobsOffset": query(
+            "offset", json!({"type": "integer", "minimum": 0, "maximum": OFFSET_LIMIT}),
+            "How many jobs to leave out first; the links next and prev lead further",
+        ),
+        "after": query("after", job.clone(), "Only jobs older than this one: as the link next has it"),
+        "before": query(
+            "before", job, "The jobs right before this one, which are newer: as the link prev has it; not beside `after`",
+        ),
         "processID": path("processID", json!({"type": "string"}), "Id of a process"),
         "jobID": path("jobID", json!({"type": "string"}), "Id of a job"),
         "outputID": path("outputID", json!({"type": "string"}), "Id of an output"),

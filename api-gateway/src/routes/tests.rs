@@ -357,10 +357,21 @@ async fn the_list_of_jobs_is_paged_and_filtered() {
     let list = async |query: &str| get(&gateway, &format!("/jobs{query}")).await.json();
     assert_eq!(list("").await["jobs"].as_array().unwrap().len(), 2, "the configured default");
     assert_eq!(list("?limit=100").await["jobs"].as_array().unwrap().len(), 3, "the configured maximum");
-    assert!(list("").await["links"].to_string().contains("\"next\""));
+    let first = list("?limit=3&type=process").await;
+    let link = |page: &Value, rel: &str| {
+        let links = page["links"].as_array().unwrap().iter().find(|link| link["rel"] == rel);
+        links.map(|link| link["href"].as_str().unwrap().replace("http://api.example.org/ogc", ""))
+    };
+    assert_eq!(link(&first, "self").unwrap(), "/jobs?limit=3&type=process");
+    assert_eq!(link(&list("").await, "self").unwrap(), "/jobs");
+    let second = get(&gateway, &link(&first, "next").unwrap()).await.json();
+    assert_eq!((second["jobs"].as_array().unwrap().len(), link(&second, "next")), (1, None));
+    assert_eq!(get(&gateway, &link(&second, "prev").unwrap()).await.json()["jobs"], first["jobs"]);
     assert_eq!(list("?status=failed").await["jobs"].as_array().unwrap().len(), 1);
     assert_eq!(list("?processID=other").await["jobs"], json!([]));
-    assert!(get(&gateway, "/jobs?status=finished").await.is_exception(400, "invalid-parameter-value"));
+    for wrong in ["status=finished", "limit=1&limit=2", "datetime=2026-01-31"] {
+        assert!(get(&gateway, &format!("/jobs?{wrong}")).await.is_exception(400, "invalid-parameter-value"), "{wrong}");
+    }
 }
 
 #[actix_web::test]

@@ -286,7 +286,8 @@ fn pod_of(pod: &KubePod) -> Pod {
     };
     let init = spec.init_containers.unwrap_or_default().into_iter().map(|spec| container(true, false, spec));
     let main = spec.containers.into_iter().enumerate().map(|(index, spec)| container(false, index == 0, spec));
-    Pod { name: pod.name_any(), containers: init.chain(main).collect() }
+    let may_start = may_run && pod.metadata.deletion_timestamp.is_none();
+    Pod { name: pod.name_any(), containers: init.chain(main).collect(), may_start }
 }
 
 /// False once the pod's phase is its last, or nobody will say any more that its containers ended: a grace period of 0 is
@@ -415,6 +416,16 @@ mod tests {
         assert_eq!(runs(deleted(30), "Running"), [false, true, false]);
         assert_eq!(runs(deleted(0), "Running"), [false; 3]);
         assert_eq!(runs(json!({}), "Failed"), [false; 3]);
+    }
+
+    #[test]
+    fn containers_may_start_until_their_pod_has_ended_or_is_to_be_deleted() {
+        let may_start = |metadata: serde_json::Value, phase: &str| {
+            pod_of(&pod("p", json!({ "metadata": metadata, "status": { "phase": phase } }))).may_start
+        };
+        assert!(may_start(json!({}), "Pending") && may_start(json!({}), "Running"));
+        assert!(!may_start(json!({}), "Failed"));
+        assert!(!may_start(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), "Pending"));
     }
 
     #[test]

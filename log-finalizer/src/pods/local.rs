@@ -79,7 +79,8 @@ impl FolderOf {
         let started = has_start || exit.as_ref().is_some_and(|exit| exit.started.is_some());
         let main =
             Container { name: job.container, init: false, main: true, started, running: started && exit.is_none() };
-        Ok(Some(Pod { name: pod_name(&job.job_name), containers: vec![main] }))
+        let may_start = exit.is_none() && !fs::exists(self.folder.deleted(&job.uid))?;
+        Ok(Some(Pod { name: pod_name(&job.job_name), containers: vec![main], may_start }))
     }
 
     fn exit(&self, job: &LocalJob) -> Result<Option<Exit>, Cause> {

@@ -35,6 +35,11 @@ pub fn log_part(prefix: &str, job: &JobId, epoch: &Epoch, number: u64) -> String
     format!("{}log/{}/{number}", job_prefix(prefix, job), epoch.as_str())
 }
 
+/// What the keys of all results of a job start with, of whichever attempt; ends with `/`.
+pub fn results_prefix(prefix: &str, job: &JobId) -> String {
+    format!("{}results/", job_prefix(prefix, job))
+}
+
 /// One output.
 pub fn result(prefix: &str, job: &JobId, epoch: &Epoch, output: &str) -> String {
     format!("{}results/{}/{}", job_prefix(prefix, job), epoch.as_str(), token(output))

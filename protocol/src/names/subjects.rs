@@ -105,6 +105,11 @@ pub fn results_of(process: &ProcessId, job: &JobId) -> String {
     format!("results.{}.{job}.>", token(process.as_str()))
 }
 
+/// The results that one attempt at storing keeps in the stream.
+pub fn results_of_attempt(process: &ProcessId, job: &JobId, epoch: &Epoch) -> String {
+    format!("results.{}.{job}.{}.>", token(process.as_str()), token(epoch.as_str()))
+}
+
 /// What a subject of `jobs.>` says: the job and the event.
 pub fn parse_event(subject: &str) -> Option<(String, JobId, Event)> {
     let mut tokens = subject.split('.');
@@ -149,8 +154,12 @@ pub fn dead_letter(consumer: &str, subject: &str) -> String {
 
 /// The durable consumer from which dismissed jobs are cancelled.
 pub const CANCELLING_CONSUMER: &str = "cancel";
+/// The durable consumer from which what removed jobs left in the cluster is cleared.
+pub const CLEARING_CONSUMER: &str = "clear";
 /// The durable consumer from which jobs are finalized.
 pub const FINALIZING_CONSUMER: &str = "finalize";
+/// The durable consumer from which what removed jobs left in stream and bucket is deleted.
+pub const REMOVING_CONSUMER: &str = "remove";
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +189,7 @@ mod tests {
         assert_eq!(subject, format!("results.a=2Eb.{job}.{}.a=20b", first.as_str()));
         assert_ne!(subject, result(&process, &job, &second, "a b"));
         assert!(subject.starts_with(results_of(&process, &job).strip_suffix('>').unwrap()));
+        assert!(subject.starts_with(results_of_attempt(&process, &job, &first).strip_suffix('>').unwrap()));
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! Ends what dismissed jobs left running, and clears away what removed jobs left behind.
+
+use std::time::Duration;
+
+use actix::Addr;
+use platform::{
+    consume::{self, Delivery, Verdict, WorkQueue},
+    failpoint,
+    job_store::JobStore,
+    publish::StreamError,
+    telemetry::{chain, json_error},
+};
+use protocol::{
+    Event, JobEvent, JobRecord,
+    names::subjects::{self, CANCELLING_CONSUMER, CLEARING_CONSUMER},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    executor::{Executor, ExecutorError},
+    watcher::{Over, Watcher},
+};
+
+/// What ending a job needs.
+#[derive(Clone)]
+pub struct Canceller {
+    /// Where execution requests are.
+    pub store: JobStore,
+    /// What runs the jobs.
+    pub executor: Executor,
+    /// Has launches let go.
+    pub watcher: Addr<Watcher>,
+}
+
+/// The end of a job did not work for a passing cause.
+#[derive(Debug, thiserror::Error)]
+enum CancelError {
+    #[error("the executor can't be asked")]
+    Executor(#[from] ExecutorError),
+    #[error("the execution request can't be deleted")]
+    Stream(#[from] StreamError),
+}
+
+impl Canceller {
+    /// Ends dismissed jobs until `stop`.
+    pub async fn dismissed(self, stop: CancellationToken) {
+        self.run(CANCELLING_CONSUMER, Event::Dismissed, stop).await;
+    }
+
+    /// Clears up after removed jobs until `stop`: whoever removes a job may have been faster than its end. A consumer of its
+    /// own: replicas of an earlier version make the other one what they know.
+    pub async fn removed(self, stop: CancellationToken) {
+        self.run(CLEARING_CONSUMER, Event::Removed, stop).await;
+    }
+
+    async fn run(self, consumer: &str, event: Event, stop: CancellationToken) {
+        let queue = WorkQueue {
+            consumer: consumer.to_owned(),
+            filters: vec![subjects::events_of_kind(event)],
+            max_in_hand: 256,
+            max_here: 32,
+        };
+        let nats = self.store.nats().clone();
+        let handler = move |delivery: Delivery| {
+            let canceller = self.clone();
+            async move { canceller.handle(&delivery).await }
+        };
+        consume::run(nats, queue, handler, stop).await;
+    }
+
+    async fn handle(&self, delivery: &Delivery) -> Verdict {
+        let record = match serde_json::from_slice::<JobEvent>(&delivery.payload) {
+            Ok(event) => event.into_record(),
+            Err(error) => return Verdict::Poison { why: format!("not a job event: {}", json_error(&error)) },
+        };
+        match self.end(&record).await {
+            Ok(()) => Verdict::Done,
+            Err(error) => Verdict::Retry { after: delivery.backoff(Duration::from_secs(60)), why: chain(&error) },
+        }
+    }
+
+    async fn end(&self, record: &JobRecord) -> Result<(), CancelError> {
+        failpoint::reach("dispatcher.before-cancel");
+        if let Some(workload) = &record.workload
+            && let Some(seen) = self.executor.observe(&workload.job_name).await?
+            && seen.job_id == record.job_id
+        {
+            self.executor.delete(&seen.job_name, &seen.uid).await?;
+        }
+        // Whoever holds the launch here lets go at once, and elsewhere when the watch tells of the deletion. When the watcher
+        // is gone, this process ends.
+        self.watcher.send(Over(record.job_id)).await.ok();
+        if !may_be_under_way(record) {
+            self.store.forget_request(&record.job_id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// True while a launch that was won may still create something that the record does not name: if its launcher dies, the
+/// one that is given the request next deletes that. The sweep deletes the request.
+fn may_be_under_way(record: &JobRecord) -> bool {
+    record.workload.as_ref().is_some_and(|workload| workload.job_uid.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use protocol::{
+        JobId, Unknown,
+        job_record::{ArchiveState, ExecutorKind, Workload},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_request_stays_as_long_as_a_launch_may_create_what_nobody_names() {
+        let now = Timestamp::UNIX_EPOCH;
+        let id = JobId::generate(1);
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        assert!(!may_be_under_way(&record), "it was never launched, and never will be");
+        let workload = |uid: Option<&str>| Workload {
+            executor: ExecutorKind::Local,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            job_uid: uid.map(str::to_owned),
+            pod_name: None,
+            pod_uid: None,
+            unknown: Unknown::new(),
+        };
+        record.workload = Some(workload(None));
+        assert!(may_be_under_way(&record));
+        record.workload = Some(workload(Some("u")));
+        assert!(!may_be_under_way(&record));
+    }
+}
