@@ -83,6 +83,15 @@ pub enum GatewayError {
     /// The token is missing or wrong.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
+    /// The idempotency key was used for another request.
+    #[error("this Idempotency-Key was used for another request; draw a new one for each request")]
+    KeyReused,
+    /// The first request with this idempotency key is still being accepted.
+    #[error("the first request with this Idempotency-Key is still being accepted; try again")]
+    KeyInUse,
+    /// The job that the idempotency key made is no more.
+    #[error("the job that this Idempotency-Key made was removed; draw a new key for a new job")]
+    KeyJobRemoved,
     /// Something that this service needs does not answer; nothing was done.
     #[error("the service can't do this for the moment; nothing was done")]
     Unavailable(#[source] Cause),
@@ -136,6 +145,9 @@ impl GatewayError {
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "bad-request", "bad request"),
             Self::Refused(Refusal::Missing) => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
             Self::Refused(Refusal::Wrong | Refusal::Closed) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
+            Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
+            Self::KeyJobRemoved => (StatusCode::GONE, "job-removed", "the job was removed"),
             Self::Unavailable(_) | Self::CommitUnknown { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service-unavailable", "service unavailable")
             }
@@ -158,6 +170,10 @@ impl GatewayError {
             }
             Self::MethodNotAllowed(allowed) => {
                 answer.insert_header((header::ALLOW, *allowed));
+            }
+            // A commit takes some milliseconds, mostly.
+            Self::KeyInUse => {
+                answer.insert_header((header::RETRY_AFTER, "1"));
             }
             Self::Unavailable(_) => {
                 answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));

@@ -7,6 +7,7 @@ pub mod accept;
 pub mod app;
 pub mod auth;
 pub mod error;
+pub mod idempotency;
 pub mod index;
 pub mod jobs;
 pub mod language;

@@ -14,6 +14,12 @@ pub struct GatewaySettings {
     /// How long a body may take to arrive, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub body_timeout: Duration,
+    /// How long it may take to store a request, in seconds; beyond, the client is told that nobody knows.
+    #[serde(deserialize_with = "seconds")]
+    pub accept_limit: Duration,
+    /// How long idempotency keys are known, in seconds: a minute to a day.
+    #[serde(deserialize_with = "seconds")]
+    pub idempotency_age: Duration,
     /// How long a synchronous answer may take before the client gets the job instead, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub sync_wait: Duration,
@@ -36,12 +42,16 @@ pub struct GatewaySettings {
     pub public_url: Option<String>,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         const KIB: usize = 1024;
         Self {
             max_body: 1024 * KIB,
             body_timeout: Duration::from_secs(30),
+            accept_limit: Duration::from_secs(30),
+            idempotency_age: DAY,
             sync_wait: Duration::from_secs(150),
             max_sync_waits: 1024,
             inline_inputs: 64 * KIB,
@@ -70,6 +80,12 @@ impl GatewaySettings {
         let rules = [
             ((KIB..=64 * KIB * KIB).contains(&self.max_body), "gateway.max_body: expected 1 KiB to 64 MiB, in bytes"),
             (!self.body_timeout.is_zero(), "gateway.body_timeout: expected more than 0 seconds"),
+            (!self.accept_limit.is_zero(), "gateway.accept_limit: expected more than 0 seconds"),
+            // A removed job is remembered for two days: longer than any key that could ask for it again.
+            (
+                (Duration::from_secs(60)..=DAY).contains(&self.idempotency_age),
+                "gateway.idempotency_age: expected 60 to 86400 seconds",
+            ),
             (!self.sync_wait.is_zero(), "gateway.sync_wait: expected more than 0 seconds"),
             // A message holds at most 1 MiB, the record beside the inputs included.
             (self.inline_inputs <= 512 * KIB, "gateway.inline_inputs: expected at most 512 KiB, in bytes"),

@@ -127,6 +127,7 @@ async fn serve(
         source,
     })?;
     let Some(nats) = connect(&platform, settings.connect_wait, &shutdown).await? else { return Ok(()) };
+    nats::ensure_keys(&nats, settings.idempotency_age).await?;
     let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
     if let Some(objects) = objects.clone() {
         tokio::spawn(async move { check_bucket(&objects).await });

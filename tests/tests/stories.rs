@@ -25,6 +25,7 @@ mod fifty_at_once;
 mod finalizer;
 mod generic_example;
 mod hello_world;
+mod idempotency;
 mod image_pull;
 mod large_log;
 mod no_store;

@@ -19,6 +19,7 @@ use crate::{
     app::Gateway,
     auth,
     error::GatewayError,
+    idempotency::{self, Claim, Key, KeyedRequest},
     index::Wait,
     links::JSON,
     prefer::Preferences,
@@ -40,6 +41,15 @@ enum Mode {
     Sync(Duration),
 }
 
+impl Mode {
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Async => None,
+            Self::Sync(limit) => Some(limit),
+        }
+    }
+}
+
 pub(super) async fn post(
     gateway: web::Data<Gateway>,
     request: HttpRequest,
@@ -48,8 +58,9 @@ pub(super) async fn post(
     let checked = check_head(&gateway, &request);
     // Read in any case: a client that is still sending would not see why it was refused.
     let bytes = body::read(payload, &request, &gateway.settings).await;
-    let process = checked?;
-    let mut asked = Request::parse(&bytes?)?;
+    let (process, key) = checked?;
+    let bytes = bytes?;
+    let mut asked = Request::parse(&bytes)?;
     if process.check_auth {
         let input = asked.take_token();
         let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
@@ -58,11 +69,15 @@ pub(super) async fn post(
     let execution = asked.against(process)?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
-    execute(&gateway, process, execution, mode, preferences).await
+    let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
+    execute(&gateway, process, execution, mode, preferences, keyed).await
 }
 
 /// What can be told without the body.
-fn check_head<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a ProcessDefinition, GatewayError> {
+fn check_head<'a>(
+    gateway: &'a Gateway,
+    request: &HttpRequest,
+) -> Result<(&'a ProcessDefinition, Option<Key>), GatewayError> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = match content_type.map(header::HeaderValue::to_str) {
         None => true,
@@ -73,7 +88,8 @@ fn check_head<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a Pro
         return Err(GatewayError::UnsupportedMediaType);
     }
     Query::parse(request.query_string())?;
-    answer::process(gateway, request)
+    let process = answer::process(gateway, request)?;
+    Ok((process, Key::parse(request.headers().get_all(idempotency::HEADER).map(header::HeaderValue::as_bytes))?))
 }
 
 /// Requirements `/req/core/process-execute-default-execution-mode` and `…-auto-execution-mode`: asynchronous if that is
@@ -94,20 +110,49 @@ async fn execute(
     execution: validate::Execution,
     mode: Mode,
     preferences: Preferences,
+    keyed: Option<KeyedRequest>,
 ) -> Result<HttpResponse, GatewayError> {
-    let id = accept::new_id(Timestamp::now());
+    let mut id = accept::new_id(Timestamp::now());
+    let (mut held, mut replayed) = (None, false);
+    if let Some(keyed) = keyed {
+        match idempotency::claim(gateway, keyed, id).await? {
+            Claim::Mine(mine) => (id, held) = (mine.job(), Some(mine)),
+            Claim::Taken(job) => (id, replayed) = (job, true),
+        }
+    }
     tracing::Span::current().record("job_id", tracing::field::display(&id));
-    // Registered before the commit, the wait can't miss the job's end.
+    // Registered before the commit, or before the job is read, the wait can't miss the job's end.
     let wait = matches!(mode, Mode::Sync(_)).then(|| gateway.index.wait_for(id));
-    let record = accept::commit(gateway, id, process, execution, wait.is_some()).await?;
-    let (Some(wait), Mode::Sync(limit)) = (wait, mode) else {
-        return created(gateway, &record, preferences.respond_async.then_some("respond-async"));
+    let record = if replayed {
+        gateway.jobs.find(&id).await?.ok_or(GatewayError::KeyJobRemoved)?
+    } else {
+        accept::commit(gateway, id, process, execution, wait.is_some(), held).await?
     };
-    let latest = ended(gateway, &record, wait, limit).await;
+    let answer = respond(gateway, &record, wait.zip(mode.limit()), preferences).await;
+    answer.map(|mut answer| {
+        if replayed {
+            let name = header::HeaderName::from_static(idempotency::REPLAYED);
+            answer.headers_mut().insert(name, header::HeaderValue::from_static("true"));
+        }
+        answer
+    })
+}
+
+/// The job's results once it has ended, if they are waited for and come in time; else the job.
+async fn respond(
+    gateway: &Gateway,
+    record: &Arc<JobRecord>,
+    wait: Option<(Wait, Duration)>,
+    preferences: Preferences,
+) -> Result<HttpResponse, GatewayError> {
+    let Some((wait, limit)) = wait else {
+        return created(gateway, record, preferences.respond_async.then_some("respond-async"));
+    };
+    let latest = ended(gateway, record, wait, limit).await;
     if !latest.status.is_terminal() {
         return created(gateway, &latest, None);
     }
-    let job = gateway.urls.job(&id);
+    let job = gateway.urls.job(&record.job_id);
     let plan = results::plan(&latest, &job)?;
     let mut answer = gateway.values.answer(&latest, plan, false).await?;
     if gateway.configuration.server.manager.sync_link
@@ -120,6 +165,9 @@ async fn execute(
 
 /// The job's last record, or the newest that there is when the time is over.
 async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, limit: Duration) -> Arc<JobRecord> {
+    if accepted.status.is_terminal() {
+        return accepted.clone();
+    }
     let metrics = &gateway.metrics;
     if metrics.waiting_now() >= gateway.settings.max_sync_waits {
         metrics.sync_wait_ended("full");
