@@ -5,7 +5,7 @@ use std::sync::Arc;
 use platform::{job_store::JobStore, nats::Nats};
 use prometheus_client::registry::Registry;
 use protocol::configuration::Configuration;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -86,6 +86,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         store,
         index,
         metrics,
+        accepting: Arc::new(Semaphore::new(settings.max_accepting)),
         runtime,
         shutdown: CancellationToken::new(),
         settings: Arc::new(settings),

@@ -55,6 +55,10 @@ pub(super) async fn post(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, GatewayError> {
+    let Ok(accepting) = gateway.accepting.try_acquire() else {
+        body::discard(payload, &gateway.settings).await;
+        return Err(GatewayError::Busy);
+    };
     let checked = check_head(&gateway, &request);
     // Read in any case: a client that is still sending would not see why it was refused.
     let bytes = body::read(payload, &request, &gateway.settings).await;
@@ -70,7 +74,17 @@ pub(super) async fn post(
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
     let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
-    execute(&gateway, process, execution, mode, preferences, keyed).await
+    let Taken { record, wait, replayed } = take(&gateway, process, execution, mode, keyed).await?;
+    drop(accepting);
+    let mut answer = respond(&gateway, &record, wait.zip(mode.limit())).await?;
+    if let Some(applied) = applied(mode, preferences) {
+        answer.headers_mut().insert(header::HeaderName::from_static(PREFERENCE_APPLIED), applied);
+    }
+    if replayed {
+        let name = header::HeaderName::from_static(idempotency::REPLAYED);
+        answer.headers_mut().insert(name, header::HeaderValue::from_static("true"));
+    }
+    Ok(answer)
 }
 
 /// What can be told without the body.
@@ -103,15 +117,33 @@ fn mode(process: &ProcessDefinition, preferences: Preferences, limit: Duration) 
     }
 }
 
+/// Which of the preferences the mode follows (RFC 7240, 3).
+fn applied(mode: Mode, preferences: Preferences) -> Option<header::HeaderValue> {
+    match mode {
+        Mode::Async => preferences.respond_async.then(|| header::HeaderValue::from_static("respond-async")),
+        // A longer wait than is allowed is not what was preferred.
+        Mode::Sync(limit) if preferences.wait == Some(limit) => {
+            header::HeaderValue::from_str(&format!("wait={}", limit.as_secs())).ok()
+        }
+        Mode::Sync(_) => None,
+    }
+}
+
+/// A job that was taken, now or by an earlier request.
+struct Taken {
+    record: Arc<JobRecord>,
+    wait: Option<Wait>,
+    replayed: bool,
+}
+
 #[instrument(skip_all, fields(job_id))]
-async fn execute(
+async fn take(
     gateway: &Gateway,
     process: &ProcessDefinition,
     execution: validate::Execution,
     mode: Mode,
-    preferences: Preferences,
     keyed: Option<KeyedRequest>,
-) -> Result<HttpResponse, GatewayError> {
+) -> Result<Taken, GatewayError> {
     let mut id = accept::new_id(Timestamp::now());
     let (mut held, mut replayed) = (None, false);
     if let Some(keyed) = keyed {
@@ -128,29 +160,20 @@ async fn execute(
     } else {
         accept::commit(gateway, id, process, execution, wait.is_some(), held).await?
     };
-    let answer = respond(gateway, &record, wait.zip(mode.limit()), preferences).await;
-    answer.map(|mut answer| {
-        if replayed {
-            let name = header::HeaderName::from_static(idempotency::REPLAYED);
-            answer.headers_mut().insert(name, header::HeaderValue::from_static("true"));
-        }
-        answer
-    })
+    Ok(Taken { record, wait, replayed })
 }
 
 /// The job's results once it has ended, if they are waited for and come in time; else the job.
+#[instrument(skip_all, fields(job_id = %record.job_id))]
 async fn respond(
     gateway: &Gateway,
     record: &Arc<JobRecord>,
     wait: Option<(Wait, Duration)>,
-    preferences: Preferences,
 ) -> Result<HttpResponse, GatewayError> {
-    let Some((wait, limit)) = wait else {
-        return created(gateway, record, preferences.respond_async.then_some("respond-async"));
-    };
+    let Some((wait, limit)) = wait else { return created(gateway, record) };
     let latest = ended(gateway, record, wait, limit).await;
     if !latest.status.is_terminal() {
-        return created(gateway, &latest, None);
+        return created(gateway, &latest);
     }
     let job = gateway.urls.job(&record.job_id);
     let plan = results::plan(&latest, &job)?;
@@ -192,15 +215,11 @@ async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, lim
 }
 
 /// 201: the job, to come back for.
-fn created(gateway: &Gateway, record: &JobRecord, applied: Option<&'static str>) -> Result<HttpResponse, GatewayError> {
+fn created(gateway: &Gateway, record: &JobRecord) -> Result<HttpResponse, GatewayError> {
     let status = StatusInfo::of_record(record, &gateway.urls);
     let mut answer = answer::json(gateway, StatusCode::CREATED, JSON, &status)?;
     let location = header::HeaderValue::from_str(&gateway.urls.job(&record.job_id)).map_err(GatewayError::internal)?;
     answer.headers_mut().insert(header::LOCATION, location);
-    if let Some(applied) = applied {
-        let name = header::HeaderName::from_static(PREFERENCE_APPLIED);
-        answer.headers_mut().insert(name, header::HeaderValue::from_static(applied));
-    }
     Ok(answer)
 }
 
@@ -230,5 +249,18 @@ mod tests {
         assert_eq!(modes(true, false, respond_async), Mode::Sync(limit));
         assert_eq!(modes(false, true, plain), Mode::Async);
         assert_eq!(modes(false, true, wait(7)), Mode::Async);
+    }
+
+    #[test]
+    fn only_what_is_followed_is_called_applied() {
+        let wait = Some(Duration::from_secs(7));
+        let told = |mode, preferences| applied(mode, preferences).map(|value| value.to_str().unwrap().to_owned());
+        let both = Preferences { respond_async: true, wait };
+        let only_wait = Preferences { respond_async: false, wait };
+        assert_eq!(told(Mode::Async, both).as_deref(), Some("respond-async"));
+        assert_eq!(told(Mode::Async, only_wait), None);
+        assert_eq!(told(Mode::Sync(Duration::from_secs(7)), only_wait).as_deref(), Some("wait=7"));
+        assert_eq!(told(Mode::Sync(Duration::from_secs(5)), only_wait), None, "the limit is shorter");
+        assert_eq!(told(Mode::Sync(Duration::from_secs(7)), Preferences::default()), None);
     }
 }
