@@ -6,6 +6,7 @@ pub mod local_jobs;
 pub mod nats_server;
 pub mod ports;
 pub mod program;
+pub mod reverse_proxy;
 pub mod s3_server;
 pub mod services;
 pub mod stack;

@@ -31,6 +31,7 @@ mod large_log;
 mod no_store;
 mod object_store;
 mod poison;
+mod proxy;
 mod results;
 mod stream;
 mod token_stays_out;
