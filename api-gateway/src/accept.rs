@@ -21,7 +21,7 @@ use protocol::{
 use serde_json::{Map, Value};
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::{app::Gateway, error::GatewayError, jobs::LookupError, validate::Execution};
+use crate::{app::Gateway, error::GatewayError, idempotency::Held, jobs::LookupError, validate::Execution};
 
 /// The longest text of masked parameters in a public record, in bytes; above, it is left out.
 const PARAMETERS_LIMIT: usize = 32 * 1024;
@@ -31,7 +31,8 @@ pub fn new_id(now: Timestamp) -> JobId {
     JobId::generate(u64::try_from(now.as_millisecond()).unwrap_or(0))
 }
 
-/// Commits a job. It is done in a task of its own: a client that hangs up does not cut it in two.
+/// Commits a job, within the time that the settings allow. It is done in a task of its own: a client that hangs up does not
+/// cut it in two. `held` is the idempotency key that the job was asked for with; it is given back when the job is refused.
 ///
 /// # Errors
 /// When the job was not taken, or nobody can tell.
@@ -41,11 +42,31 @@ pub async fn commit(
     process: &ProcessDefinition,
     execution: Execution,
     sync: bool,
+    held: Option<Held>,
 ) -> Result<Arc<JobRecord>, GatewayError> {
     let record = first_record(gateway, id, process, &execution);
     let (own, span) = (gateway.clone(), info_span!("accept", job_id = %id));
-    let task = gateway.runtime.spawn(async move { store(&own, record, execution.inputs, sync).await }.instrument(span));
+    let deadline =
+        held.as_ref().map_or_else(|| tokio::time::Instant::now() + gateway.settings.accept_limit, |held| held.deadline);
+    let accepting = async move {
+        let stored =
+            tokio::time::timeout_at(deadline, store(&own, record, execution.inputs, sync, held.is_some())).await;
+        let outcome = stored.unwrap_or_else(|late| Err(own.commit_unknown(&id, late)));
+        match (&outcome, held) {
+            // What nobody can tell keeps its key: the next request with it finds the job, or commits it.
+            (Ok(_) | Err(GatewayError::CommitUnknown { .. }), _) | (_, None) => {}
+            (Err(_), Some(held)) => held.give_back(own.store.nats()).await,
+        }
+        outcome
+    };
+    let task = gateway.runtime.spawn(accepting.instrument(span));
     task.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
+}
+
+impl Gateway {
+    fn commit_unknown(&self, job: &JobId, source: impl std::error::Error + Send + Sync + 'static) -> GatewayError {
+        GatewayError::CommitUnknown { job: self.urls.job(job), source: Box::new(source) }
+    }
 }
 
 fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execution: &Execution) -> JobRecord {
@@ -83,6 +104,7 @@ async fn store(
     record: JobRecord,
     inputs: Map<String, Value>,
     sync: bool,
+    keyed: bool,
 ) -> Result<Arc<JobRecord>, GatewayError> {
     let nats = gateway.store.nats();
     // The library would keep the message and send it after the next connect, long after the client was refused.
@@ -96,6 +118,11 @@ async fn store(
     let ExecutionRequest { record, inputs, .. } = request;
     match committed {
         Ok(Written::Won { .. }) => {}
+        Ok(Written::Conflict) if keyed => {
+            // Another request with the same key was committed meanwhile: it asked for the same.
+            let found = gateway.jobs.find(&record.job_id).await?;
+            return found.ok_or_else(|| GatewayError::internal("a job of an idempotency key is taken and not there"));
+        }
         Ok(Written::Conflict) => {
             // The id is someone else's: so are the inputs under it.
             return Err(GatewayError::internal("a new job id is taken already"));
@@ -105,8 +132,7 @@ async fn store(
             return Err(GatewayError::TooLarge { what: "the inputs have", limit: gateway.settings.inline_inputs });
         }
         Err(source @ (StreamError::Publish(_) | StreamError::Read(_))) => {
-            let job = gateway.urls.job(&record.job_id);
-            return Err(GatewayError::CommitUnknown { job, source: Box::new(source) });
+            return Err(gateway.commit_unknown(&record.job_id, source));
         }
         Err(other) => return Err(GatewayError::internal(other)),
     }

@@ -1,20 +1,30 @@
 //! What every request works with, and the server around the routes.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
 
+use std::{
+    net::{TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_cors::Cors;
 use actix_web::{
-    App, HttpServer,
-    middleware::{NormalizePath, from_fn},
+    App, Error, HttpServer,
+    body::MessageBody,
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::{Condition, NormalizePath, from_fn},
     web,
 };
 use platform::job_store::JobStore;
 use protocol::configuration::Configuration;
-use tokio::runtime::Handle;
+use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References, requests,
-    results::Values, routes, settings::GatewaySettings, validate::Schemas,
+    auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References, representation,
+    requests, results::Values, routes, settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -42,10 +52,79 @@ pub struct Gateway {
     pub values: Values,
     /// Counters.
     pub metrics: Metrics,
+    /// Permits for executions that are read, checked and stored.
+    pub accepting: Arc<Semaphore>,
     /// Where the clients of stream and bucket were made, and where they are used.
     pub runtime: Handle,
     /// Cancelled when this process is told to stop.
     pub shutdown: CancellationToken,
+}
+
+/// The routes, and what is around them. From the outside: a request's id and log line, other origins, the form of answers.
+pub fn app(
+    gateway: web::Data<Gateway>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let server = &gateway.configuration.server;
+    let (cors, base) = (server.cors, server.base_path.clone());
+    App::new()
+        .app_data(gateway)
+        .wrap(NormalizePath::trim())
+        .wrap(from_fn(representation::represent))
+        .wrap(Condition::new(cors, any_origin()))
+        .wrap(from_fn(requests::observe))
+        .configure(|app| routes::configure(app, &base))
+}
+
+/// Scripts of every origin may use the API, without a browser's credentials: the token is sent by who has it.
+fn any_origin() -> Cors {
+    const EXPOSED: [&str; 9] = [
+        "location",
+        "link",
+        "preference-applied",
+        "retry-after",
+        "etag",
+        "x-request-id",
+        "content-language",
+        "content-encoding",
+        "idempotent-replayed",
+    ];
+    Cors::default()
+        .allow_any_origin()
+        .allow_any_method()
+        .allow_any_header()
+        .expose_headers(EXPOSED)
+        .send_wildcard()
+        .disable_vary_header()
+        .max_age(3600)
+}
+
+/// Listens on the first address of `host` that can be had.
+///
+/// # Errors
+/// When the host has no address, or none of them can be had.
+pub fn listen(host: &str, port: u16, backlog: u32) -> std::io::Result<TcpListener> {
+    let mut failure = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for address in (host, port).to_socket_addrs()? {
+        let listen = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(backlog)?.into_std()
+        };
+        match listen() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Serves until the shutdown token of `gateway` is cancelled, then for at most `limit` longer.
@@ -58,19 +137,18 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limit: Duration) -> 
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         workers => workers,
     };
+    let settings = gateway.settings.clone();
     let data = web::Data::new(gateway);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
-            .wrap(NormalizePath::trim())
-            .wrap(from_fn(requests::observe))
-            .configure(|app| routes::configure(app, &data.configuration.server.base_path))
-    })
-    .workers(workers)
-    .disable_signals()
-    .shutdown_timeout(limit.as_secs())
-    .listen(listener)?
-    .run();
+    let server = HttpServer::new(move || app(data.clone()))
+        .workers(workers)
+        .client_request_timeout(settings.head_timeout)
+        .keep_alive(settings.keep_alive)
+        // The framework counts for each worker.
+        .max_connections(settings.max_connections.div_ceil(workers))
+        .disable_signals()
+        .shutdown_timeout(limit.as_secs())
+        .listen(listener)?
+        .run();
     let handle = server.handle();
     tokio::spawn(async move {
         shutdown.cancelled().await;

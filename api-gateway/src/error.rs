@@ -8,7 +8,7 @@ use protocol::job_record::{Outcome, Reason, Status};
 use serde::Serialize;
 use tracing::error;
 
-use crate::{auth::Refusal, jobs::LookupError, validate::Violation};
+use crate::{auth::Refusal, jobs::LookupError, representation, validate::Violation};
 
 /// What URIs of exception types begin with.
 const TYPES: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
@@ -30,6 +30,24 @@ pub enum GatewayError {
     /// A form that is not offered.
     #[error("{0}")]
     NotAcceptable(&'static str),
+    /// None of the forms that the client takes is offered.
+    #[error("this resource is not offered in a form that Accept names; offered: {offered}")]
+    NotOffered {
+        /// What is offered.
+        offered: String,
+    },
+    /// Path and query are too long.
+    #[error("path and query have more than {limit} bytes")]
+    UriTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// The headers are too large.
+    #[error("the headers have more than {limit} bytes")]
+    HeadTooLarge {
+        /// The limit.
+        limit: usize,
+    },
     /// A process that is not configured.
     #[error("there is no such process")]
     NoSuchProcess,
@@ -103,6 +121,18 @@ pub enum GatewayError {
     /// The token is missing or wrong.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
+    /// The idempotency key was used for another request.
+    #[error("this Idempotency-Key was used for another request; draw a new one for each request")]
+    KeyReused,
+    /// The first request with this idempotency key is still being accepted.
+    #[error("the first request with this Idempotency-Key is still being accepted; try again")]
+    KeyInUse,
+    /// The job that the idempotency key made is no more.
+    #[error("the job that this Idempotency-Key made was removed; draw a new key for a new job")]
+    KeyJobRemoved,
+    /// Too many executions are being accepted.
+    #[error("too many executions are being accepted at the moment; nothing was done, try again")]
+    Busy,
     /// Something that this service needs does not answer; nothing was done.
     #[error("the service can't do this for the moment; nothing was done")]
     Unavailable(#[source] Cause),
@@ -136,7 +166,13 @@ impl GatewayError {
         match self {
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "not-found", "not found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed"),
-            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable"),
+            Self::UriTooLong { .. } => (StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long"),
+            Self::HeadTooLarge { .. } => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "request header fields too large")
+            }
+            Self::NotAcceptable(_) | Self::NotOffered { .. } => {
+                (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable")
+            }
             Self::NoSuchProcess => (StatusCode::NOT_FOUND, "no-such-process", "no such process"),
             Self::NoSuchJob => (StatusCode::NOT_FOUND, "no-such-job", "no such job"),
             Self::ResultNotReady => (StatusCode::NOT_FOUND, "result-not-ready", "result not ready"),
@@ -158,7 +194,10 @@ impl GatewayError {
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "bad-request", "bad request"),
             Self::Refused(Refusal::Missing) => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
             Self::Refused(Refusal::Wrong | Refusal::Closed) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
-            Self::Unavailable(_) | Self::CommitUnknown { .. } | Self::DismissalUnknown { .. } => {
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
+            Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
+            Self::KeyJobRemoved => (StatusCode::GONE, "job-removed", "the job was removed"),
+            Self::Busy | Self::Unavailable(_) | Self::CommitUnknown { .. } | Self::DismissalUnknown { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service-unavailable", "service unavailable")
             }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "internal error"),
@@ -186,22 +225,25 @@ impl GatewayError {
                 answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             Self::MethodNotAllowed(allowed) => {
-                answer.insert_header((header::ALLOW, allowed.as_str()));
+                answer.insert_header((header::ALLOW, representation::allow(allowed)));
             }
             Self::NotDismissable => {
-                answer.insert_header((header::ALLOW, "GET, HEAD"));
+                answer.insert_header((header::ALLOW, representation::allow("GET, HEAD")));
             }
-            Self::Unavailable(_) | Self::DismissalUnknown { .. } => {
-                answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+            // A commit takes some milliseconds, mostly.
+            Self::KeyInUse => {
+                answer.insert_header((header::RETRY_AFTER, "1"));
             }
             Self::CommitUnknown { job, .. } => {
-                answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
                 answer.insert_header((header::LOCATION, job.as_str()));
             }
             Self::JobFailed { job, .. } => {
                 answer.insert_header((header::LINK, format!("<{job}>; rel=\"monitor\"")));
             }
             _ => {}
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
         match serde_json::to_vec(&body) {
             Ok(text) => answer.content_type(media_type(request)).body(text),

@@ -55,7 +55,7 @@ impl JobList {
         if read.mistakes.is_empty() {
             Ok(Self { filter, wanted })
         } else {
-            Err(GatewayError::InvalidParameters(read.mistakes))
+            Err(GatewayError::InvalidParameters(read.mistakes.into_iter().map(Into::into).collect()))
         }
     }
 

@@ -1,67 +1,70 @@
-//! What happens around every request: its errors get their body, its metrics and its log line are written. Neither
-//! headers nor bodies nor query strings are ever logged.
+//! What happens around every request: it gets its id, its metrics and its log line are written. Neither headers nor bodies
+//! nor query strings are ever logged.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use actix_web::{
     Error, HttpRequest,
-    body::{BoxBody, MessageBody},
+    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::StatusCode,
+    http::header::HeaderName,
     middleware::Next,
     web,
 };
-use tracing::{debug, info};
+use tracing::{Instrument, debug, error_span, info};
 
-use crate::{app::Gateway, error::GatewayError};
+use crate::{
+    app::Gateway,
+    request_id::{self, RequestId},
+};
 
-/// The middleware.
+/// The middleware around everything.
 ///
 /// # Errors
-/// None: an error becomes an answer here.
-pub async fn observe(
+/// Those of what is inside; there are none.
+pub async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let began = Instant::now();
-    let response = next.call(request).await?.map_into_boxed_body();
-    let response = with_body(response);
-    let (request, status) = (response.request(), response.status());
-    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let elapsed = began.elapsed();
-    if let Some(gateway) = request.app_data::<web::Data<Gateway>>() {
-        gateway.metrics.request(&route, method_label(request), status.as_u16(), elapsed);
-    }
-    let (method, path, status) = (request.method().as_str(), request.path(), status.as_u16());
-    let milliseconds = elapsed.as_secs_f64() * 1000.0;
-    if method == "GET" || method == "HEAD" {
-        debug!(method, path, status, milliseconds, "answered");
-    } else {
-        info!(method, path, status, milliseconds, "answered");
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let id = RequestId::of(request.headers());
+    // Of the highest level, so that it is there whatever the filter lets through.
+    let span = error_span!("request", request_id = %id);
+    let mut response = observed(request, next).instrument(span).await?;
+    if let Some(value) = id.header_value() {
+        response.headers_mut().insert(HeaderName::from_static(request_id::HEADER), value);
     }
     Ok(response)
 }
 
-/// An error that a handler returned, or one that the framework made, as an exception of the standard.
-fn with_body(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let answer = match response.response().error() {
-        None => return response,
-        Some(error) => match error.as_error::<GatewayError>() {
-            Some(error) => error.answer(response.request()),
-            None => of_framework(error).answer(response.request()),
-        },
-    };
-    let (request, _) = response.into_parts();
-    ServiceResponse::new(request, answer)
+async fn observed<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let began = Instant::now();
+    let response = next.call(request).await?;
+    let (request, status) = (response.request(), response.status());
+    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+    let elapsed = began.elapsed();
+    let gateway = request.app_data::<web::Data<Gateway>>();
+    if let Some(gateway) = gateway {
+        gateway.metrics.request(&route, method_label(request), status.as_u16(), elapsed);
+    }
+    let client = gateway.and_then(|gateway| client(gateway, request)).map(tracing::field::display);
+    let (method, path, status) = (request.method().as_str(), request.path(), status.as_u16());
+    let milliseconds = elapsed.as_secs_f64() * 1000.0;
+    if method == "GET" || method == "HEAD" {
+        debug!(method, path, status, milliseconds, client, "answered");
+    } else {
+        info!(method, path, status, milliseconds, client, "answered");
+    }
+    Ok(response)
 }
 
-/// The framework's own errors come from requests that it can't read.
-fn of_framework(error: &Error) -> GatewayError {
-    match error.as_response_error().status_code() {
-        StatusCode::NOT_FOUND => GatewayError::NoSuchPath,
-        status if status.is_client_error() => GatewayError::invalid("the request can't be read"),
-        _ => GatewayError::internal(error.to_string()),
-    }
+fn client(gateway: &Gateway, request: &HttpRequest) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    let forwarded: Vec<&str> =
+        request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+    Some(gateway.settings.trusted_proxies.client(peer, forwarded.iter().flat_map(|value| value.split(','))))
 }
 
 /// Methods that nobody knows would make labels without end.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::config::seconds;
 use serde::Deserialize;
 
-use crate::references::ReferenceSettings;
+use crate::{proxies::TrustedProxies, references::ReferenceSettings};
 
 /// Limits of the gateway.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -13,9 +13,35 @@ use crate::references::ReferenceSettings;
 pub struct GatewaySettings {
     /// The largest body of an execution, in bytes: 1 KiB to 64 MiB.
     pub max_body: usize,
+    /// The longest path and query, in bytes: 256 B to 32 KiB.
+    pub max_uri: usize,
+    /// The largest headers, names and values together, in bytes: 1 to 64 KiB.
+    pub max_head: usize,
+    /// The most parameters of a query.
+    pub max_query_parameters: usize,
+    /// How long the head of a request may take to arrive, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub head_timeout: Duration,
+    /// How long a connection is kept without a request, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub keep_alive: Duration,
+    /// Connections at one time; further ones wait in the backlog.
+    pub max_connections: usize,
+    /// Connections that wait to be taken; the system may have a lower limit.
+    pub backlog: u32,
+    /// Executions that are read, checked and stored at one time; beyond them clients are told to come back.
+    pub max_accepting: usize,
+    /// Networks of proxies whose `X-Forwarded-For` is believed, for logs: separated by commas.
+    pub trusted_proxies: TrustedProxies,
     /// How long a body may take to arrive, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub body_timeout: Duration,
+    /// How long it may take to store a request, in seconds; beyond, the client is told that nobody knows.
+    #[serde(deserialize_with = "seconds")]
+    pub accept_limit: Duration,
+    /// How long idempotency keys are known, in seconds: a minute to a day.
+    #[serde(deserialize_with = "seconds")]
+    pub idempotency_age: Duration,
     /// How long a synchronous answer may take before the client gets the job instead, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub sync_wait: Duration,
@@ -40,12 +66,25 @@ pub struct GatewaySettings {
     pub references: ReferenceSettings,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         const KIB: usize = 1024;
         Self {
             max_body: 1024 * KIB,
+            max_uri: 8 * KIB,
+            max_head: 32 * KIB,
+            max_query_parameters: 64,
+            head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(30),
+            max_connections: 10_000,
+            backlog: 1024,
+            max_accepting: 256,
+            trusted_proxies: TrustedProxies::default(),
             body_timeout: Duration::from_secs(30),
+            accept_limit: Duration::from_secs(30),
+            idempotency_age: DAY,
             sync_wait: Duration::from_secs(150),
             max_sync_waits: 1024,
             inline_inputs: 64 * KIB,
@@ -74,7 +113,24 @@ impl GatewaySettings {
         const KIB: usize = 1024;
         let rules = [
             ((KIB..=64 * KIB * KIB).contains(&self.max_body), "gateway.max_body: expected 1 KiB to 64 MiB, in bytes"),
+            ((256..=32 * KIB).contains(&self.max_uri), "gateway.max_uri: expected 256 bytes to 32 KiB, in bytes"),
+            ((KIB..=64 * KIB).contains(&self.max_head), "gateway.max_head: expected 1 to 64 KiB, in bytes"),
+            (self.max_query_parameters > 0, "gateway.max_query_parameters: expected at least 1"),
+            (!self.head_timeout.is_zero(), "gateway.head_timeout: expected more than 0 seconds"),
+            (!self.keep_alive.is_zero(), "gateway.keep_alive: expected more than 0 seconds"),
+            (self.max_connections > 0, "gateway.max_connections: expected at least 1"),
+            (self.backlog > 0, "gateway.backlog: expected at least 1"),
+            (
+                (1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.max_accepting),
+                "gateway.max_accepting: expected at least 1",
+            ),
             (!self.body_timeout.is_zero(), "gateway.body_timeout: expected more than 0 seconds"),
+            (!self.accept_limit.is_zero(), "gateway.accept_limit: expected more than 0 seconds"),
+            // A removed job is remembered for two days: longer than any key that could ask for it again.
+            (
+                (Duration::from_secs(60)..=DAY).contains(&self.idempotency_age),
+                "gateway.idempotency_age: expected 60 to 86400 seconds",
+            ),
             (!self.sync_wait.is_zero(), "gateway.sync_wait: expected more than 0 seconds"),
             // A message holds at most 1 MiB, the record beside the inputs included.
             (self.inline_inputs <= 512 * KIB, "gateway.inline_inputs: expected at most 512 KiB, in bytes"),

@@ -1,6 +1,6 @@
 //! From settings to a running gateway.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use platform::{
     config::{self, ConfigError, Platform, ProcessesError},
@@ -17,7 +17,7 @@ use protocol::{
     configuration::{Configuration, InvalidPublicUrl, LogLevel, PublicUrl},
     names::environment,
 };
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -118,7 +118,7 @@ async fn serve(
     }
     let bind = &configuration.server.bind;
     // A port in use is told before anything else is waited for.
-    let listener = TcpListener::bind((bind.host.as_str(), bind.port)).map_err(|source| RunError::Listen {
+    let listener = app::listen(&bind.host, bind.port, settings.backlog).map_err(|source| RunError::Listen {
         what: "the API",
         address: format!("{}:{}", bind.host, bind.port),
         source,
@@ -140,6 +140,7 @@ async fn serve(
         source,
     })?;
     let Some(nats) = connect(&platform, settings.connect_wait, &shutdown).await? else { return Ok(()) };
+    nats::ensure_keys(&nats, settings.idempotency_age).await?;
     let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
     if let Some(objects) = objects.clone() {
         tokio::spawn(async move { check_bucket(&objects).await });
@@ -155,6 +156,7 @@ async fn serve(
         store,
         index,
         metrics,
+        accepting: Arc::new(Semaphore::new(settings.max_accepting)),
         runtime,
         shutdown: shutdown.clone(),
         schemas: Arc::new(schemas),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use platform::{job_store::JobStore, nats::Nats};
 use prometheus_client::registry::Registry;
 use protocol::configuration::Configuration;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -81,8 +81,9 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         async_nats::ConnectOptions::new().retry_on_initial_connect().connect("nats://127.0.0.1:1").await.unwrap();
     let jetstream = async_nats::jetstream::new(client.clone());
     let stream = jetstream.get_stream_no_info("JOBS").await.unwrap();
+    let keys = jetstream.get_stream_no_info("IDEMPOTENCY").await.unwrap();
     let ack_wait = std::time::Duration::from_secs(15);
-    let store = JobStore::new(Nats { client, jetstream, stream, ack_wait, replicas: 1 }, None);
+    let store = JobStore::new(Nats { client, jetstream, stream, keys, ack_wait, replicas: 1 }, None);
     let settings = GatewaySettings { max_body: 2048, ..GatewaySettings::default() };
     let index = Index::new(settings.record_cache);
     let metrics = Metrics::new(&mut Registry::default(), index.clone());
@@ -95,6 +96,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         store,
         index,
         metrics,
+        accepting: Arc::new(Semaphore::new(settings.max_accepting)),
         runtime,
         shutdown: CancellationToken::new(),
         schemas: Arc::new(Schemas::compile(&configuration).unwrap().0),

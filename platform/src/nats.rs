@@ -7,7 +7,7 @@ use async_nats::jetstream::{
     context::{CreateStreamErrorKind, GetStreamErrorKind},
     stream,
 };
-use protocol::names::subjects::{STREAM, STREAM_SUBJECTS};
+use protocol::names::subjects::{IDEMPOTENCY_KEYS, IDEMPOTENCY_STREAM, STREAM, STREAM_SUBJECTS};
 use serde::Deserialize;
 use tracing::{info, warn};
 
@@ -94,6 +94,8 @@ pub struct Nats {
     pub jetstream: jetstream::Context,
     /// The stream [`STREAM`].
     pub stream: stream::Stream<()>,
+    /// The stream [`IDEMPOTENCY_STREAM`], which [`ensure_keys`] makes.
+    pub keys: stream::Stream<()>,
     /// See [`NatsSettings::ack_wait`].
     pub ack_wait: Duration,
     /// See [`NatsSettings::replicas`].
@@ -138,9 +140,19 @@ pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Nats, NatsEr
     check_max_payload(client.server_info().max_payload)?;
     let mut jetstream = jetstream::new(client.clone());
     jetstream.set_timeout(Duration::from_secs(5));
-    ensure_stream(&jetstream, settings.replicas).await?;
-    let stream = jetstream.get_stream_no_info(STREAM).await.map_err(|error| NatsError::Stream(Box::new(error)))?;
-    Ok(Nats { client, jetstream, stream, ack_wait: settings.ack_wait, replicas: settings.replicas })
+    ensure_stream(&jetstream, &wanted_stream(settings.replicas)).await?;
+    let handle =
+        async |name: &str| jetstream.get_stream_no_info(name).await.map_err(|error| NatsError::Stream(Box::new(error)));
+    let (stream, keys) = (handle(STREAM).await?, handle(IDEMPOTENCY_STREAM).await?);
+    Ok(Nats { client, jetstream, stream, keys, ack_wait: settings.ack_wait, replicas: settings.replicas })
+}
+
+/// Makes the stream of idempotency keys what it has to be; keys are forgotten after `max_age`.
+///
+/// # Errors
+/// When the server refuses it.
+pub async fn ensure_keys(nats: &Nats, max_age: Duration) -> Result<(), NatsError> {
+    ensure_stream(&nats.jetstream, &wanted_keys(nats.replicas, max_age)).await
 }
 
 fn check_max_payload(max_payload: usize) -> Result<(), NatsError> {
@@ -154,24 +166,23 @@ fn check_max_payload(max_payload: usize) -> Result<(), NatsError> {
 }
 
 /// Every service does this at its start, in whatever order and of whatever version they come up.
-async fn ensure_stream(jetstream: &jetstream::Context, replicas: usize) -> Result<(), NatsError> {
+async fn ensure_stream(jetstream: &jetstream::Context, wanted: &stream::Config) -> Result<(), NatsError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| NatsError::Stream(error);
-    let wanted = wanted_stream(replicas);
-    if let Some(found) = find_stream(jetstream).await? {
-        return bring_up_to_date(jetstream, found, &wanted).await;
+    if let Some(found) = find_stream(jetstream, &wanted.name).await? {
+        return bring_up_to_date(jetstream, found, wanted).await;
     }
     match jetstream.create_stream(wanted.clone()).await.map_err(|error| error.kind()) {
         Ok(_) => Ok(()),
         Err(CreateStreamErrorKind::JetStream(error)) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-            let found = find_stream(jetstream).await?.ok_or_else(|| failed(Box::new(error)))?;
-            bring_up_to_date(jetstream, found, &wanted).await
+            let found = find_stream(jetstream, &wanted.name).await?.ok_or_else(|| failed(Box::new(error)))?;
+            bring_up_to_date(jetstream, found, wanted).await
         }
         Err(kind) => Err(failed(kind.to_string().into())),
     }
 }
 
-async fn find_stream(jetstream: &jetstream::Context) -> Result<Option<stream::Config>, NatsError> {
-    match jetstream.get_stream(STREAM).await {
+async fn find_stream(jetstream: &jetstream::Context, name: &str) -> Result<Option<stream::Config>, NatsError> {
+    match jetstream.get_stream(name).await {
         Ok(found) => Ok(Some(found.cached_info().config.clone())),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
@@ -189,7 +200,7 @@ async fn bring_up_to_date(
     if merged == found {
         return Ok(());
     }
-    info!(subjects = ?merged.subjects, replicas = merged.num_replicas, "bringing the stream up to date");
+    info!(name = merged.name, subjects = ?merged.subjects, replicas = merged.num_replicas, "bringing the stream up to date");
     jetstream.update_stream(merged).await.map(|_| ()).map_err(|error| NatsError::Stream(Box::new(error)))
 }
 
@@ -204,6 +215,11 @@ fn merged(found: stream::Config, wanted: &stream::Config) -> stream::Config {
     merged.num_replicas = merged.num_replicas.max(wanted.num_replicas);
     merged.max_messages_per_subject = wanted.max_messages_per_subject;
     merged.allow_direct = wanted.allow_direct;
+    if !wanted.max_age.is_zero() {
+        merged.max_age = wanted.max_age;
+        // nats-server takes no window that is longer than the age.
+        merged.duplicate_window = merged.duplicate_window.min(wanted.max_age);
+    }
     merged
 }
 
@@ -235,6 +251,17 @@ fn wanted_stream(replicas: usize) -> stream::Config {
         num_replicas: replicas,
         duplicate_window: Duration::from_secs(120),
         ..stream::Config::default()
+    }
+}
+
+fn wanted_keys(replicas: usize, max_age: Duration) -> stream::Config {
+    stream::Config {
+        name: IDEMPOTENCY_STREAM.to_owned(),
+        description: Some("Quayside: which job a client's idempotency key made".to_owned()),
+        subjects: vec![IDEMPOTENCY_KEYS.to_owned()],
+        max_age,
+        duplicate_window: max_age.min(Duration::from_secs(120)),
+        ..wanted_stream(replicas)
     }
 }
 
@@ -277,6 +304,18 @@ mod tests {
         let merged = merged(found, &wanted);
         assert_eq!(merged.subjects, ["jobs.>", "later.>", "executions.>", "results.>"]);
         assert_eq!((merged.num_replicas, merged.max_messages_per_subject, merged.max_bytes), (3, 1, 1 << 40));
+    }
+
+    #[test]
+    fn keys_follow_the_age_that_is_set_and_jobs_have_none() {
+        let hour = Duration::from_secs(3600);
+        let found = wanted_keys(1, hour);
+        let minute = Duration::from_secs(60);
+        let merged_keys = merged(found.clone(), &wanted_keys(1, minute));
+        assert_eq!((merged_keys.max_age, merged_keys.duplicate_window), (minute, minute));
+        assert_eq!((found.max_messages_per_subject, found.allow_direct), (1, false));
+        let aged = stream::Config { max_age: hour, ..wanted_stream(1) };
+        assert_eq!(merged(aged.clone(), &wanted_stream(1)), aged, "what an operator set stays");
     }
 
     #[test]

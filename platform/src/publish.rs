@@ -1,14 +1,19 @@
-//! The one place that writes to the stream.
+//! The one place that writes to the streams.
 
 use std::time::Duration;
 
 use async_nats::{
     HeaderMap,
-    jetstream::{context::PublishErrorKind, stream::LastRawMessageErrorKind},
+    jetstream::{
+        context::PublishErrorKind,
+        stream::{LastRawMessageErrorKind, Stream},
+    },
 };
 use bytes::Bytes;
 use protocol::{
-    Event, ExecutionRequest, JobEvent, JobRecord, job_event,
+    Event, ExecutionRequest, JobEvent, JobRecord,
+    idempotency::ClaimedKey,
+    job_event,
     names::subjects::{self, CONTENT_TYPE, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT},
 };
 use tracing::debug;
@@ -77,7 +82,7 @@ pub async fn event(nats: &Nats, event: Event, record: JobRecord, expected: u64) 
     let is_ours = |payload: &[u8]| {
         serde_json::from_slice::<JobEvent>(payload).is_ok_and(|found| found.record().write_id == write_id)
     };
-    compare_and_set(nats, &subject, &filter, headers, payload.into(), expected, is_ours).await
+    compare_and_set(nats, &nats.stream, &subject, &filter, headers, payload.into(), expected, is_ours).await
 }
 
 /// Publishes an execution request: the commit point of a job. Taken only when there is none of this job.
@@ -91,7 +96,33 @@ pub async fn execution(nats: &Nats, request: &ExecutionRequest) -> Result<Writte
         serde_json::from_slice::<ExecutionRequest>(payload)
             .is_ok_and(|found| found.record.write_id == request.record.write_id)
     };
-    compare_and_set(nats, &subject, &subject, HeaderMap::new(), payload.into(), 0, is_ours).await
+    let (stream, headers) = (&nats.stream, HeaderMap::new());
+    compare_and_set(nats, stream, &subject, &subject, headers, payload.into(), 0, is_ours).await
+}
+
+/// Publishes what an idempotency key stands for, taken only when the last word on it has the sequence `expected` (0:
+/// none).
+///
+/// # Errors
+/// As [`event`].
+pub async fn key(nats: &Nats, subject: &str, claim: &ClaimedKey, expected: u64) -> Result<Written, StreamError> {
+    let payload = serde_json::to_vec(claim).map_err(StreamError::Encode)?;
+    let is_ours = |payload: &[u8]| {
+        serde_json::from_slice::<ClaimedKey>(payload).is_ok_and(|found| found.write_id == claim.write_id)
+    };
+    let (stream, headers) = (&nats.keys, HeaderMap::new());
+    compare_and_set(nats, stream, subject, subject, headers, payload.into(), expected, is_ours).await
+}
+
+/// The last word on an idempotency key and its sequence, answered by the stream's leader.
+///
+/// # Errors
+/// When the leader did not answer, or the word can't be read.
+pub async fn last_key(nats: &Nats, subject: &str) -> Result<Option<(ClaimedKey, u64)>, StreamError> {
+    let Some(message) = last_in(&nats.keys, subject).await? else { return Ok(None) };
+    let decoded = serde_json::from_slice(&message.payload);
+    let claim = decoded.map_err(|source| StreamError::Decode { subject: subject.to_owned(), source })?;
+    Ok(Some((claim, message.sequence)))
 }
 
 /// Stores a result where no bucket is configured. Repeating it replaces it.
@@ -102,8 +133,10 @@ pub async fn result(nats: &Nats, subject: String, payload: Bytes) -> Result<(), 
     publish(nats, &subject, HeaderMap::new(), payload).await.map(|_| ())
 }
 
+#[allow(clippy::too_many_arguments, reason = "each is a part of one message and of the condition on it")]
 async fn compare_and_set(
     nats: &Nats,
+    stream: &Stream<()>,
     subject: &str,
     filter: &str,
     mut headers: HeaderMap,
@@ -119,7 +152,7 @@ async fn compare_and_set(
             Ok(sequence) => return Ok(Written::Won { sequence }),
             Err(StreamError::Publish(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
                 // A refused write does not prove that another won: an earlier attempt of ours may have.
-                return Ok(match last(nats, filter).await? {
+                return Ok(match last_in(stream, filter).await? {
                     Some(message) if is_ours(&message.payload) => Written::Won { sequence: message.sequence },
                     _ => Written::Conflict,
                 });
@@ -162,10 +195,14 @@ pub struct LastMessage {
 /// # Errors
 /// When the leader did not answer.
 pub async fn last(nats: &Nats, filter: &str) -> Result<Option<LastMessage>, StreamError> {
+    last_in(&nats.stream, filter).await
+}
+
+async fn last_in(stream: &Stream<()>, filter: &str) -> Result<Option<LastMessage>, StreamError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match nats.stream.get_last_raw_message_by_subject(filter).await {
+        match stream.get_last_raw_message_by_subject(filter).await {
             Ok(message) => {
                 return Ok(Some(LastMessage {
                     subject: message.subject.to_string(),

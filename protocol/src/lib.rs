@@ -10,6 +10,7 @@ pub mod schema;
 
 pub mod evolution;
 pub mod execution;
+pub mod idempotency;
 pub mod job_event;
 pub mod job_id;
 pub mod job_record;

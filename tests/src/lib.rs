@@ -7,6 +7,7 @@ pub mod nats_server;
 pub mod ports;
 pub mod program;
 pub mod python;
+pub mod reverse_proxy;
 pub mod s3_server;
 pub mod services;
 pub mod stack;

@@ -19,6 +19,7 @@ use crate::{
     app::Gateway,
     auth,
     error::GatewayError,
+    idempotency::{self, Claim, Key, KeyedRequest},
     index::Wait,
     links::JSON,
     prefer::Preferences,
@@ -40,16 +41,30 @@ enum Mode {
     Sync(Duration),
 }
 
+impl Mode {
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Async => None,
+            Self::Sync(limit) => Some(limit),
+        }
+    }
+}
+
 pub(super) async fn post(
     gateway: web::Data<Gateway>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, GatewayError> {
+    let Ok(accepting) = gateway.accepting.try_acquire() else {
+        body::discard(payload, &gateway.settings).await;
+        return Err(GatewayError::Busy);
+    };
     let checked = check_head(&gateway, &request);
     // Read in any case: a client that is still sending would not see why it was refused.
     let bytes = body::read(payload, &request, &gateway.settings).await;
-    let process = checked?;
-    let mut asked = Request::parse(&bytes?)?;
+    let (process, key) = checked?;
+    let bytes = bytes?;
+    let mut asked = Request::parse(&bytes)?;
     if process.check_auth {
         let input = asked.take_token();
         let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
@@ -59,7 +74,18 @@ pub(super) async fn post(
     let execution = resolve(&gateway, checked).await?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
-    execute(&gateway, process, execution, mode, preferences).await
+    let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
+    let Taken { record, wait, replayed } = take(&gateway, process, execution, mode, keyed).await?;
+    drop(accepting);
+    let mut answer = respond(&gateway, &record, wait.zip(mode.limit())).await?;
+    if let Some(applied) = applied(mode, preferences) {
+        answer.headers_mut().insert(header::HeaderName::from_static(PREFERENCE_APPLIED), applied);
+    }
+    if replayed {
+        let name = header::HeaderName::from_static(idempotency::REPLAYED);
+        answer.headers_mut().insert(name, header::HeaderValue::from_static("true"));
+    }
+    Ok(answer)
 }
 
 /// Fetches what the inputs refer to, where the clients of other servers are used.
@@ -73,7 +99,10 @@ async fn resolve(gateway: &Gateway, checked: validate::Checked) -> Result<valida
 }
 
 /// What can be told without the body.
-fn check_head<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a ProcessDefinition, GatewayError> {
+fn check_head<'a>(
+    gateway: &'a Gateway,
+    request: &HttpRequest,
+) -> Result<(&'a ProcessDefinition, Option<Key>), GatewayError> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = match content_type.map(header::HeaderValue::to_str) {
         None => true,
@@ -84,7 +113,8 @@ fn check_head<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result<&'a Pro
         return Err(GatewayError::UnsupportedMediaType);
     }
     Query::parse(request.query_string())?;
-    answer::process(gateway, request)
+    let process = answer::process(gateway, request)?;
+    Ok((process, Key::parse(request.headers().get_all(idempotency::HEADER).map(header::HeaderValue::as_bytes))?))
 }
 
 /// Requirements `/req/core/process-execute-default-execution-mode` and `…-auto-execution-mode`: asynchronous if that is
@@ -98,27 +128,65 @@ fn mode(process: &ProcessDefinition, preferences: Preferences, limit: Duration) 
     }
 }
 
+/// Which of the preferences the mode follows (RFC 7240, 3).
+fn applied(mode: Mode, preferences: Preferences) -> Option<header::HeaderValue> {
+    match mode {
+        Mode::Async => preferences.respond_async.then(|| header::HeaderValue::from_static("respond-async")),
+        // A longer wait than is allowed is not what was preferred.
+        Mode::Sync(limit) if preferences.wait == Some(limit) => {
+            header::HeaderValue::from_str(&format!("wait={}", limit.as_secs())).ok()
+        }
+        Mode::Sync(_) => None,
+    }
+}
+
+/// A job that was taken, now or by an earlier request.
+struct Taken {
+    record: Arc<JobRecord>,
+    wait: Option<Wait>,
+    replayed: bool,
+}
+
 #[instrument(skip_all, fields(job_id))]
-async fn execute(
+async fn take(
     gateway: &Gateway,
     process: &ProcessDefinition,
     execution: validate::Execution,
     mode: Mode,
-    preferences: Preferences,
-) -> Result<HttpResponse, GatewayError> {
-    let id = accept::new_id(Timestamp::now());
-    tracing::Span::current().record("job_id", tracing::field::display(&id));
-    // Registered before the commit, the wait can't miss the job's end.
-    let wait = matches!(mode, Mode::Sync(_)).then(|| gateway.index.wait_for(id));
-    let record = accept::commit(gateway, id, process, execution, wait.is_some()).await?;
-    let (Some(wait), Mode::Sync(limit)) = (wait, mode) else {
-        return created(gateway, &record, preferences.respond_async.then_some("respond-async"));
-    };
-    let latest = ended(gateway, &record, wait, limit).await;
-    if !latest.status.is_terminal() {
-        return created(gateway, &latest, None);
+    keyed: Option<KeyedRequest>,
+) -> Result<Taken, GatewayError> {
+    let mut id = accept::new_id(Timestamp::now());
+    let (mut held, mut replayed) = (None, false);
+    if let Some(keyed) = keyed {
+        match idempotency::claim(gateway, keyed, id).await? {
+            Claim::Mine(mine) => (id, held) = (mine.job(), Some(mine)),
+            Claim::Taken(job) => (id, replayed) = (job, true),
+        }
     }
-    let job = gateway.urls.job(&id);
+    tracing::Span::current().record("job_id", tracing::field::display(&id));
+    // Registered before the commit, or before the job is read, the wait can't miss the job's end.
+    let wait = matches!(mode, Mode::Sync(_)).then(|| gateway.index.wait_for(id));
+    let record = if replayed {
+        gateway.jobs.find(&id).await?.ok_or(GatewayError::KeyJobRemoved)?
+    } else {
+        accept::commit(gateway, id, process, execution, wait.is_some(), held).await?
+    };
+    Ok(Taken { record, wait, replayed })
+}
+
+/// The job's results once it has ended, if they are waited for and come in time; else the job.
+#[instrument(skip_all, fields(job_id = %record.job_id))]
+async fn respond(
+    gateway: &Gateway,
+    record: &Arc<JobRecord>,
+    wait: Option<(Wait, Duration)>,
+) -> Result<HttpResponse, GatewayError> {
+    let Some((wait, limit)) = wait else { return created(gateway, record) };
+    let latest = ended(gateway, record, wait, limit).await;
+    if !latest.status.is_terminal() {
+        return created(gateway, &latest);
+    }
+    let job = gateway.urls.job(&record.job_id);
     let plan = results::plan(&latest, &job)?;
     let mut answer = gateway.values.answer(&latest, plan, false).await?;
     if gateway.configuration.server.manager.sync_link
@@ -131,6 +199,9 @@ async fn execute(
 
 /// The job's last record, or the newest that there is when the time is over.
 async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, limit: Duration) -> Arc<JobRecord> {
+    if accepted.status.is_terminal() {
+        return accepted.clone();
+    }
     let metrics = &gateway.metrics;
     if metrics.waiting_now() >= gateway.settings.max_sync_waits {
         metrics.sync_wait_ended("full");
@@ -155,15 +226,11 @@ async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, lim
 }
 
 /// 201: the job, to come back for.
-fn created(gateway: &Gateway, record: &JobRecord, applied: Option<&'static str>) -> Result<HttpResponse, GatewayError> {
+fn created(gateway: &Gateway, record: &JobRecord) -> Result<HttpResponse, GatewayError> {
     let status = StatusInfo::of_record(record, &gateway.urls);
     let mut answer = answer::json(gateway, StatusCode::CREATED, JSON, &status)?;
     let location = header::HeaderValue::from_str(&gateway.urls.job(&record.job_id)).map_err(GatewayError::internal)?;
     answer.headers_mut().insert(header::LOCATION, location);
-    if let Some(applied) = applied {
-        let name = header::HeaderName::from_static(PREFERENCE_APPLIED);
-        answer.headers_mut().insert(name, header::HeaderValue::from_static(applied));
-    }
     Ok(answer)
 }
 
@@ -193,5 +260,18 @@ mod tests {
         assert_eq!(modes(true, false, respond_async), Mode::Sync(limit));
         assert_eq!(modes(false, true, plain), Mode::Async);
         assert_eq!(modes(false, true, wait(7)), Mode::Async);
+    }
+
+    #[test]
+    fn only_what_is_followed_is_called_applied() {
+        let wait = Some(Duration::from_secs(7));
+        let told = |mode, preferences| applied(mode, preferences).map(|value| value.to_str().unwrap().to_owned());
+        let both = Preferences { respond_async: true, wait };
+        let only_wait = Preferences { respond_async: false, wait };
+        assert_eq!(told(Mode::Async, both).as_deref(), Some("respond-async"));
+        assert_eq!(told(Mode::Async, only_wait), None);
+        assert_eq!(told(Mode::Sync(Duration::from_secs(7)), only_wait).as_deref(), Some("wait=7"));
+        assert_eq!(told(Mode::Sync(Duration::from_secs(5)), only_wait), None, "the limit is shorter");
+        assert_eq!(told(Mode::Sync(Duration::from_secs(7)), Preferences::default()), None);
     }
 }

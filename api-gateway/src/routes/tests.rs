@@ -1,9 +1,7 @@
 //! The resources over HTTP, as far as they need no NATS server; and what they answer while there is none.
 
 use actix_web::{
-    App,
     http::{Method, StatusCode, header::HeaderMap},
-    middleware::{NormalizePath, from_fn},
     test,
     web::Data,
 };
@@ -15,7 +13,11 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-use crate::{app::Gateway, requests, testing, testing::TOKEN};
+use crate::{
+    app::{self, Gateway},
+    testing,
+    testing::TOKEN,
+};
 
 const EXCEPTIONS: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
 
@@ -46,13 +48,7 @@ impl Answer {
 }
 
 async fn call(gateway: &Gateway, request: test::TestRequest) -> Answer {
-    let base = gateway.configuration.server.base_path.clone();
-    let app = App::new()
-        .app_data(Data::new(gateway.clone()))
-        .wrap(NormalizePath::trim())
-        .wrap(from_fn(requests::observe))
-        .configure(|app| super::configure(app, &base));
-    let app = test::init_service(app).await;
+    let app = test::init_service(app::app(Data::new(gateway.clone()))).await;
     let response = test::call_service(&app, request.to_request()).await;
     let (status, headers) = (response.status(), response.headers().clone());
     Answer { status, headers, body: test::read_body(response).await.to_vec() }
@@ -107,7 +103,7 @@ async fn wrong_paths_and_methods_are_exceptions() {
     assert!(get(&gateway, "/jobs/none").await.is_exception(404, "no-such-job"));
     let put = call(&gateway, test::TestRequest::put().uri("/jobs")).await;
     assert!(put.is_exception(405, "method-not-allowed"));
-    assert_eq!(put.header("allow"), "GET, HEAD");
+    assert_eq!(put.header("allow"), "GET, HEAD, OPTIONS");
     assert!(get(&gateway, "/processes/open/execution").await.is_exception(405, "method-not-allowed"));
     assert!(get(&gateway, "/?f=html").await.is_exception(406, "not-acceptable"));
     assert_eq!(get(&gateway, "/processes/?f=json").await.status, 200);

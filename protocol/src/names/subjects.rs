@@ -152,6 +152,16 @@ pub fn dead_letter(consumer: &str, subject: &str) -> String {
     format!("dead-letters.{consumer}.{subject}")
 }
 
+/// The stream of clients' idempotency keys; private to the gateways.
+pub const IDEMPOTENCY_STREAM: &str = "IDEMPOTENCY";
+/// Subjects of [`IDEMPOTENCY_STREAM`].
+pub const IDEMPOTENCY_KEYS: &str = "idempotency.*";
+
+/// Where a key is kept. `digest` is that of key, process and caller, in hexadecimal: the key itself is nowhere.
+pub fn idempotency_key(digest: &str) -> String {
+    format!("idempotency.{digest}")
+}
+
 /// The durable consumer from which dismissed jobs are cancelled.
 pub const CANCELLING_CONSUMER: &str = "cancel";
 /// The durable consumer from which what removed jobs left in the cluster is cleared.

@@ -40,6 +40,21 @@ async fn read_all(mut payload: web::Payload, settings: &GatewaySettings) -> Resu
     if size > limit { Err(too_large(settings)) } else { Ok(kept.freeze()) }
 }
 
+/// Throws a body away, within the limits of [`read`], so that the client sees why it was refused.
+pub(super) async fn discard(mut payload: web::Payload, settings: &GatewaySettings) {
+    let discarding = async {
+        let mut size = 0_usize;
+        while let Some(Ok(chunk)) = payload.next().await {
+            size = size.saturating_add(chunk.len());
+            if size > DRAINED {
+                break;
+            }
+        }
+    };
+    // What is still on its way then is cut off with the connection.
+    drop(tokio::time::timeout(settings.body_timeout, discarding).await);
+}
+
 fn too_large(settings: &GatewaySettings) -> GatewayError {
     GatewayError::TooLarge { what: "the body has", limit: settings.max_body }
 }
