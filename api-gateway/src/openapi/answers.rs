@@ -8,7 +8,7 @@ use crate::links::JSON;
 pub(super) const OF_ANY: &[u16] = &[400, 406, 408, 414, 431, 500, 503];
 
 /// Every exception: status, name among the components, meaning.
-const EXCEPTIONS: [(u16, &str, &str); 18] = [
+const EXCEPTIONS: [(u16, &str, &str); 19] = [
     (400, "BadRequest", "Something in the request is not allowed; detail and errors say what"),
     (401, "Unauthorized", "A token is needed"),
     (403, "Forbidden", "The token is wrong, or nobody may do this"),
@@ -17,6 +17,7 @@ const EXCEPTIONS: [(u16, &str, &str); 18] = [
     (406, "NotAcceptable", "This is not offered in a form that the client takes"),
     (408, "RequestTimeout", "The request did not arrive in time"),
     (409, "Conflict", "Something else is going on with the same name"),
+    (410, "Gone", "The job that the key of the request made was removed"),
     (413, "ContentTooLarge", "The body is larger than allowed"),
     (414, "URITooLong", "The URI is longer than allowed"),
     (415, "UnsupportedMediaType", "The body is not JSON"),

@@ -49,7 +49,11 @@ pub(crate) fn process(_: &Context<'_>) -> Value {
 pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinition>) -> Value {
     let created = answers::with_headers(
         answers::json("The job, to come back for", "statusInfo"),
-        &[("Location", "The job"), ("Preference-Applied", "What of the header Prefer was followed")],
+        &[
+            ("Location", "The job"),
+            ("Preference-Applied", "What of the header Prefer was followed"),
+            ("Idempotent-Replayed", "True where an earlier request with the same Idempotency-Key made the job"),
+        ],
     );
     let (operation, body, results, is_open) = match process {
         None => {
@@ -77,7 +81,7 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
     // With the token as an input there is none in the header.
     let security = if process.is_some() && is_open { json!([]) } else { json!([{"token": []}, {}]) };
     operation
-        .parameters(shared(&["Prefer"]))
+        .parameters(shared(&["Prefer", "Idempotency-Key"]))
         .body(body)
         .security(security)
         .answer(200, results)
@@ -89,7 +93,7 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
                 &[("Link", "The job, with relation monitor; each output by reference")],
             ),
         )
-        .exceptions(&[401, 403, 404, 409, 413, 415, 422])
+        .exceptions(&[401, 403, 404, 409, 410, 413, 415, 422])
         .finish()
 }
 

@@ -55,6 +55,11 @@ pub(super) fn components(context: &Context<'_>) -> Value {
         ),
         "minDuration": query("minDuration", duration.clone(), "Only jobs that have run for at least so many seconds"),
         "maxDuration": query("maxDuration", duration, "Only jobs that have run for at most so many seconds"),
+        "Idempotency-Key": header(
+            "Idempotency-Key",
+            "1 to 255 visible ASCII characters, which may be quoted: a request that is sent again with the same key and body \
+             makes no second job",
+        ),
         "Prefer": header(
             "Prefer",
             "`respond-async` for a job to come back for; `wait=N` for the longest time to wait for results, in seconds",
