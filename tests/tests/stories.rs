@@ -28,6 +28,7 @@ mod class_oas30;
 mod cluster_real;
 mod cluster_simulated;
 mod configuration_mistakes;
+mod conformance;
 mod crashes;
 mod dismiss;
 mod exit_code;
