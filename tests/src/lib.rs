@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod local_jobs;
 pub mod nats_server;
+pub mod ogc_schemas;
 pub mod ports;
 pub mod program;
 pub mod python;

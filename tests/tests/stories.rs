@@ -16,9 +16,19 @@ macro_rules! on_each {
 }
 
 mod bad_requests;
+mod certification;
+mod class_core_execution;
+mod class_core_inputs;
+mod class_core_outputs;
+mod class_core_reading;
+mod class_descriptions;
+mod class_dismiss;
+mod class_job_list;
+mod class_oas30;
 mod cluster_real;
 mod cluster_simulated;
 mod configuration_mistakes;
+mod conformance;
 mod crashes;
 mod dismiss;
 mod exit_code;
@@ -31,6 +41,7 @@ mod image_pull;
 mod large_log;
 mod no_store;
 mod object_store;
+mod ogc;
 mod openapi_valid;
 mod owslib;
 mod poison;
