@@ -28,6 +28,7 @@ mod generic_example;
 mod hello_world;
 mod image_pull;
 mod large_log;
+mod lists;
 mod no_store;
 mod object_store;
 mod openapi_valid;
