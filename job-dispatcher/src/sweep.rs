@@ -14,7 +14,7 @@ use platform::{
 };
 use protocol::{
     JobId, JobRecord, ProcessDefinition, ProcessId,
-    job_record::Reason,
+    job_record::{Reason, Status},
     names::subjects::{ALL_EXECUTIONS, parse_execution},
 };
 use tokio_util::sync::CancellationToken;
@@ -167,5 +167,48 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
         Some(Reason::ImagePull | Reason::Unschedulable | Reason::Deadline | Reason::ConfigError | Reason::StartError)
     );
     let is_old = now.duration_since(record.updated) >= keep.try_into().unwrap_or(jiff::SignedDuration::MAX);
-    is_other || (record.archive.state.is_settled() && (is_old || never_ended_by_itself))
+    // What a dismissed job runs is not to go on; its pod is held until its log is archived.
+    is_other
+        || record.status == Status::Dismissed
+        || (record.archive.state.is_settled() && (is_old || never_ended_by_itself))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{
+        Unknown,
+        job_record::{ArchiveState, ExecutorKind, Workload},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_object_goes_once_its_job_is_archived_and_old_or_dismissed_or_names_another() {
+        let (now, keep) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        let id = JobId::generate(1);
+        let object = Known { job_id: id, job_name: "j".into(), uid: "u".into() };
+        let record = |status, archive, uid: &str| {
+            let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, archive);
+            record.status = status;
+            record.workload = Some(Workload {
+                executor: ExecutorKind::Local,
+                namespace: "n".into(),
+                job_name: "j".into(),
+                job_uid: Some(uid.into()),
+                pod_name: None,
+                pod_uid: None,
+                unknown: Unknown::new(),
+            });
+            record
+        };
+        let goes = |record: &JobRecord, seconds| {
+            is_done_with(record, &object, now + jiff::SignedDuration::from_secs(seconds), keep)
+        };
+        assert!(!goes(&record(Status::Running, ArchiveState::Pending, "other"), 100));
+        assert!(!goes(&record(Status::Successful, ArchiveState::Stored, "u"), 59));
+        assert!(goes(&record(Status::Successful, ArchiveState::Stored, "u"), 60));
+        assert!(!goes(&record(Status::Failed, ArchiveState::Unavailable, "u"), 60));
+        assert!(goes(&record(Status::Successful, ArchiveState::Stored, "other"), 0));
+        assert!(goes(&record(Status::Dismissed, ArchiveState::Pending, "u"), 0));
+    }
 }

@@ -389,7 +389,7 @@ impl Story {
         let client = async_nats::connect(self.stack.nats.url()).await?;
         let jetstream = async_nats::jetstream::new(client);
         let stream = jetstream.get_stream("JOBS").await?;
-        let total = stream.cached_info().state.messages;
+        let (total, last) = (stream.cached_info().state.messages, stream.cached_info().state.last_sequence);
         let consumer = stream.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await?;
         let mut found = Vec::new();
         if total == 0 {
@@ -400,7 +400,9 @@ impl Story {
             let message = message?;
             let payload = serde_json::from_slice(&message.payload).unwrap_or(Value::Null);
             found.push((message.subject.to_string(), payload));
-            if message.info().map_err(|error| anyhow::anyhow!("{error}"))?.pending == 0 {
+            let told = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
+            // What is purged meanwhile may count as pending for good.
+            if told.pending == 0 || told.stream_sequence >= last {
                 break;
             }
         }

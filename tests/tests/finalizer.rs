@@ -308,6 +308,85 @@ async fn a_message_that_was_lost_is_made_up_for_by_the_sweep() -> Result<()> {
     world.released().await
 }
 
+/// Tells that a job is removed, as a gateway does.
+async fn removed(world: &World, job: &JobId) -> Result<()> {
+    let stored = world.job(job).await?;
+    let mut record = stored.record.next(Timestamp::now());
+    (record.status, record.results, record.parameters) = (Status::Dismissed, Vec::new(), None);
+    publish::event(&world.nats, Event::Removed, record, stored.sequence).await?;
+    Ok(())
+}
+
+async fn subjects_of(world: &World, job: &JobId) -> Result<Vec<String>> {
+    let mut listed = world.nats.stream.info_with_subjects(">").await?;
+    let mut found = Vec::new();
+    while let Some(subject) = listed.next().await {
+        found.push(subject?.0);
+    }
+    found.retain(|subject| subject.contains(&job.to_string()));
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_removed_job_the_archive_stays_only_where_it_is_to_be_kept() -> Result<()> {
+    for keep in [false, true] {
+        let world = World::start().await?;
+        let job = world.ended(None).await?;
+        let mut finalizer = world.finalizer(Some(world.s3.store()?));
+        finalizer.keep_archives = keep;
+        finalizer.advance(&job).await?;
+        let archive = world.job(&job).await?.record.archive.key.context("it has an archive")?;
+        removed(&world, &job).await?;
+        finalizer.remove(&job).await?;
+        finalizer.remove(&job).await?;
+        let left = world.s3.store()?.list("logs/", None, 100).await?;
+        let expected = if keep { vec![archive.as_str()] } else { vec![] };
+        assert_eq!(left.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), expected);
+        let [only] = subjects_of(&world, &job).await?.try_into().unwrap();
+        assert!(only.ends_with(".removed"), "{only}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_is_told_for_its_time_and_then_forgotten_by_the_sweep() -> Result<()> {
+    let world = World::start().await?;
+    let job = world.ended(None).await?;
+    let mut finalizer = world.finalizer(Some(world.s3.store()?));
+    finalizer.advance(&job).await?;
+    removed(&world, &job).await?;
+    Sweep::new(finalizer.clone()).round().await;
+    assert!(subjects_of(&world, &job).await?.len() > 1, "its message has its time");
+    finalizer.settings = Arc::new(FinalizerSettings { sweep_after: Duration::ZERO, ..FinalizerSettings::default() });
+    Sweep::new(finalizer.clone()).round().await;
+    assert_eq!(subjects_of(&world, &job).await?.len(), 1, "a lost message is made up for");
+    let stray = objects::inputs("logs/", &job);
+    world.s3.store()?.put(&stray, "late".into(), "text/plain").await?;
+    let forget = FinalizerSettings { forget_removed_after: Duration::ZERO, ..FinalizerSettings::default() };
+    finalizer.settings = Arc::new(forget);
+    Sweep::new(finalizer).round().await;
+    assert!(subjects_of(&world, &job).await?.is_empty());
+    assert_eq!(world.s3.store()?.size(&stray).await?, None, "what came late goes before that");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_dismissed_job_is_not_taken_while_its_pod_may_only_just_start() -> Result<()> {
+    let world = World::start().await?;
+    let mut record = world.record(None);
+    (record.status, record.outcome, record.finished) = (Status::Dismissed, None, Some(Timestamp::now()));
+    let job = record.job_id;
+    world.pods.pod.lock().unwrap().as_mut().unwrap().may_start = true;
+    publish::event(&world.nats, Event::Dismissed, record, 0).await?;
+    let finalizer = world.finalizer(Some(world.s3.store()?));
+    assert!(finalizer.advance(&job).await.is_err());
+    assert_eq!(world.pods.reads.load(Ordering::SeqCst), 0);
+    world.pods.pod.lock().unwrap().as_mut().unwrap().may_start = false;
+    finalizer.advance(&job).await?;
+    assert_eq!(world.job(&job).await?.record.archive.state, ArchiveState::Stored);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finalizer_killed_right_after_the_seal_leaves_nothing_undone() {
     let mut setting = Setting::new(Backend::Local)

@@ -39,6 +39,7 @@ mod hello_world;
 mod idempotency;
 mod image_pull;
 mod large_log;
+mod lists;
 mod no_store;
 mod object_store;
 mod ogc;

@@ -33,6 +33,7 @@ mod events;
 mod gateway;
 mod jobs;
 mod latency;
+mod lists;
 mod memory;
 mod report;
 mod statistics;
@@ -64,6 +65,8 @@ enum Topic {
     Memory,
     /// Kubernetes requests for each job.
     Requests,
+    /// A page of the list of jobs out of many, beside one out of few.
+    Lists,
 }
 
 /// How much of everything.
@@ -75,6 +78,7 @@ struct Sizes {
     jobs_rounds: usize,
     stock_jobs: usize,
     latency_jobs: usize,
+    listed_jobs: usize,
     settle: Duration,
 }
 
@@ -86,6 +90,7 @@ impl Sizes {
         jobs_rounds: 3,
         stock_jobs: 500,
         latency_jobs: 100,
+        listed_jobs: 100_000,
         settle: Duration::from_secs(5),
     };
     const QUICK: Self = Self {
@@ -95,6 +100,7 @@ impl Sizes {
         jobs_rounds: 1,
         stock_jobs: 20,
         latency_jobs: 12,
+        listed_jobs: 10_000,
         settle: Duration::from_secs(2),
     };
 }
@@ -130,6 +136,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 async fn measure(arguments: &Arguments, work: &Path, report: &mut Report) -> Result<()> {
     let sizes = if arguments.quick { Sizes::QUICK } else { Sizes::FULL };
     let asked = |topic| arguments.only.is_none_or(|only| only == topic);
+    if asked(Topic::Lists) {
+        say(&format!("pages out of {} jobs", sizes.listed_jobs));
+        lists::measure(sizes.listed_jobs, report)?;
+    }
+    if arguments.only == Some(Topic::Lists) {
+        return Ok(());
+    }
     services::build(&say).await?;
     let tools = tools::require(&[Tool::NatsServer], &say).await?;
     clear(work)?;

@@ -34,6 +34,12 @@ pub(super) fn of(stack: &mut Stack) -> Result<Vec<(Service, Memory)>> {
         .collect()
 }
 
+/// What of this process's own memory belongs to no file.
+pub(super) fn own_anonymous_mib() -> Result<f64> {
+    let text = fs::read_to_string("/proc/self/status").context("this process can't see itself")?;
+    Ok(parse(&text).context("unexpected form of /proc/self/status")?.anonymous)
+}
+
 fn parse(status: &str) -> Option<Memory> {
     let mib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
