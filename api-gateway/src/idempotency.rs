@@ -199,7 +199,7 @@ async fn is_committed(store: &JobStore, job: &JobId) -> Result<bool, GatewayErro
     if store.job(job).await.map_err(unavailable)?.is_some() {
         return Ok(true);
     }
-    if store.was_removed(job).await.map_err(unavailable)? {
+    if store.removal(job).await.map_err(unavailable)?.is_some() {
         return Err(GatewayError::KeyJobRemoved);
     }
     Ok(false)

@@ -101,8 +101,14 @@ enum Kind {
 
 fn kind(pattern: Option<&str>, base: &str) -> Kind {
     match pattern.and_then(|pattern| pattern.strip_prefix(base)) {
-        Some("/jobs" | "/jobs/{job}") => Kind::Job,
-        Some(path) if path.starts_with("/jobs/") => Kind::Results,
+        Some("/jobs") => Kind::Job,
+        Some(path) if path.starts_with("/jobs/") => {
+            if path.matches('/').count() == 2 {
+                Kind::Job
+            } else {
+                Kind::Results
+            }
+        }
         Some(path) if path.ends_with("/execution") => Kind::Other,
         Some(_) => Kind::Description,
         None => Kind::Other,
@@ -141,16 +147,24 @@ fn base(gateway: &Gateway) -> &str {
     &gateway.configuration.server.base_path
 }
 
-/// An exception for a client that names what it takes, and this is not among it. Whoever takes exceptions as
-/// `application/problem+json` takes JSON.
+/// An exception for a client that names what it takes, and this is not among it.
 fn not_offered(request: &HttpRequest, answer: &HttpResponse) -> Option<GatewayError> {
     let asks_by_name = url::form_urlencoded::parse(request.query_string().as_bytes())
         .any(|(name, value)| name == "f" && !value.is_empty());
     let offered = answer.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let takes = |media_type| accepts_media(values(request, header::ACCEPT), media_type);
-    let takes_exceptions = offered.contains("json") && (takes(JSON) || takes("application/problem+json"));
-    let is_fine = asks_by_name || takes(offered) || takes_exceptions;
+    let takes = |media_type: &str| accepts_media(values(request, header::ACCEPT), media_type);
+    let is_fine = asks_by_name || takes(offered) || other_names(offered).iter().copied().any(takes);
     (!is_fine).then(|| GatewayError::NotOffered { offered: offered.to_owned() })
+}
+
+/// What clients that take this may call it, too. Whoever takes exceptions as `application/problem+json` takes JSON.
+fn other_names(media_type: &str) -> &'static [&'static str] {
+    match media_type.split(';').next().unwrap_or("") {
+        "text/html" => &["application/xhtml+xml"],
+        "application/vnd.oai.openapi" => &["application/yaml", "text/yaml"],
+        essence if essence.ends_with("json") => &[JSON, "application/problem+json"],
+        _ => &[],
+    }
 }
 
 /// Tags and compresses what is whole in memory; streams go out as they are.
@@ -198,7 +212,7 @@ fn is_compressible(head: &HttpResponse<()>) -> bool {
 fn is_text(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let Some((kind, subtype)) = essence.split_once('/') else { return false };
-    let words = ["json", "xml", "yaml", "javascript"];
+    let words = ["json", "xml", "yaml", "javascript", "vnd.oai.openapi"];
     kind == "text" || words.iter().any(|word| subtype == *word || subtype.ends_with(&format!("+{word}")))
 }
 
@@ -261,17 +275,25 @@ mod tests {
     fn resources_are_told_apart_by_their_pattern() {
         assert_eq!(kind(Some("/"), ""), Kind::Description);
         assert_eq!(kind(Some("/a"), "/a"), Kind::Description);
-        assert_eq!(kind(Some("/a/processes/{process}"), "/a"), Kind::Description);
-        assert_eq!(kind(Some("/processes/{process}/execution"), ""), Kind::Other);
+        assert_eq!(kind(Some("/a/processes/{processID}"), "/a"), Kind::Description);
+        assert_eq!(kind(Some("/processes/{processID}/execution"), ""), Kind::Other);
         assert_eq!(kind(Some("/jobs"), ""), Kind::Job);
-        assert_eq!(kind(Some("/a/jobs/{job}"), "/a"), Kind::Job);
-        assert_eq!(kind(Some("/jobs/{job}/results/{output}"), ""), Kind::Results);
+        assert_eq!(kind(Some("/a/jobs/{jobID}"), "/a"), Kind::Job);
+        assert_eq!(kind(Some("/jobs/{jobID}/results"), ""), Kind::Results);
+        assert_eq!(kind(Some("/jobs/{jobID}/results/{outputID}"), ""), Kind::Results);
         assert_eq!(kind(None, ""), Kind::Other);
     }
 
     #[test]
     fn only_texts_are_compressed() {
-        for text in ["application/json", "application/geo+json;x=1", "text/csv", "image/svg+xml", "application/yaml"] {
+        for text in [
+            "application/json",
+            "application/geo+json;x=1",
+            "text/csv",
+            "image/svg+xml",
+            "application/yaml",
+            "application/vnd.oai.openapi;version=3.0",
+        ] {
             assert!(is_text(text), "{text}");
         }
         for other in ["image/tiff", "application/zip", "multipart/related; boundary=a", "application/octet-stream", ""]

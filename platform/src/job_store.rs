@@ -142,15 +142,6 @@ impl JobStore {
         Ok(manifest.map_or(InStream::Nothing, |manifest| InStream::Job(Box::new(stored(manifest)))))
     }
 
-    /// True for a job that was removed, as long as the stream says so; [`Self::job`] does not tell it from one that never
-    /// was.
-    ///
-    /// # Errors
-    /// When the stream did not answer, or holds what can't be read.
-    pub async fn was_removed(&self, job: &JobId) -> Result<bool, JobStoreError> {
-        Ok(matches!(self.in_stream(job).await?, InStream::Removed))
-    }
-
     async fn in_stream(&self, job: &JobId) -> Result<InStream, JobStoreError> {
         if let Some(message) = publish::last(&self.nats, &subjects::events_of_job(job)).await? {
             return Ok(told(&message)?);

@@ -104,11 +104,9 @@ async fn the_same_key_and_request_is_the_same_job_at_every_replica() {
         let (text, claim) = only_key(story).await?;
         ensure!(claim.job_id == job && !text.contains(KEY) && !text.contains("text"), "{text}");
 
-        // As the removal of a job tells it.
-        let jetstream = jetstream::new(async_nats::connect(story.stack.nats.url()).await?);
         story.wait_done(&job).await?;
-        let removed = json!({ "jobId": job }).to_string();
-        jetstream.publish(format!("jobs.echo.{job}.removed"), removed.into()).await?.await?;
+        let removed = story.http.delete(format!("{}/jobs/{job}", story.stack.url(0))).send().await?;
+        ensure!(removed.status().as_u16() == 200, "{}", removed.status());
         let gone = submit(story, 0, KEY, body("a")).await?;
         ensure!(gone.status().as_u16() == 410, "a removed job is not made anew: {}", gone.status());
         Ok(())

@@ -143,6 +143,11 @@ async fn a_client_that_takes_none_of_what_is_offered_is_told_what_is() {
             assert_eq!(answer.status, 200, "{path} {accept}");
         }
     }
+    for accept in ["application/yaml", "text/yaml", "application/vnd.oai.openapi", "text/html", "application/xhtml+xml"]
+    {
+        let answer = call(&gateway, get("/openapi").insert_header(("accept", accept))).await;
+        assert_eq!(answer.status, 200, "{accept}");
+    }
     let named = call(&gateway, get("/?f=json").insert_header(("accept", "image/png"))).await;
     assert_eq!(named.status, 200, "f says it by name");
     let error = call(&gateway, get("/nothing").insert_header(("accept", "image/png"))).await;
