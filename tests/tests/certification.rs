@@ -1,8 +1,11 @@
-//! What the executable test suite of the Open Geospatial Consortium sends to the process that it is told to use, request by
-//! request, made from the description in the way that the suite makes it; and what it wants to see.
+//! What the executable test suite of the Open Geospatial Consortium sends to the echo process of the example, request by request,
+//! made from the description in the way that the suite makes it; and what it wants to see.
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::story::{Backend, CONFIG_HEAD, ECHO, Setting, Story, tell};
+use end_to_end::{
+    story::{Backend, Setting, Story, tell},
+    tools::workspace_directory,
+};
 use serde_json::{Map, Value, json};
 
 use crate::ogc::{Answer, JSON, REL, execute, get, link, links, submit, wait_for};
@@ -15,10 +18,12 @@ const ASYNC: (&str, &str) = ("prefer", "respond-async ");
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certification_suite_finds_what_it_wants() {
     // The suite takes the target of the Link of a synchronous answer with its brackets, so that it can't be there.
-    let head =
-        CONFIG_HEAD.replace("    finalizer_controller: true", "    finalizer_controller: true\n    sync_link: false");
+    let example = std::fs::read_to_string(workspace_directory().join("quayside-config.yaml")).unwrap();
+    let config =
+        example.replace("    finalizer_controller: true", "    finalizer_controller: true\n    sync_link: false");
+    assert_ne!(config, example);
     let mut setting = Setting::new(Backend::Local);
-    setting.config = Some(format!("{head}{ECHO}"));
+    setting.config = Some(config);
     tell("certification", setting, async |story| {
         reads(story).await?;
         let description = get(story, "/processes/echo").await?.document("process")?;
