@@ -104,8 +104,7 @@ impl Setting {
     }
 }
 
-/// What the configuration of a story with processes of its own begins with: all up to the processes.
-pub const CONFIG_HEAD: &str = "server:
+const CONFIG_HEAD: &str = "server:
   bind: {host: 127.0.0.1, port: \"5000\"}
   url: ${QUAYSIDE_URL:-http://127.0.0.1:5000}
   limits: {default_items: 10, max_items: 100}
