@@ -124,11 +124,13 @@ async fn annotations_of(store: &ObjectStore, record: &JobRecord) -> Result<Optio
     };
     let limit = u64::try_from(ANNOTATION_VALUE_LIMIT).unwrap_or(u64::MAX);
     let value = match &result.place {
-        Place::Object(key) if result.size <= limit => store.get(key, limit).await?,
+        // What was printed around several outputs is only in the log.
+        Place::Object(key) if result.size <= limit && !result.is_member => store.get(key, limit).await?,
         _ => None,
     };
     let value = value.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-    Ok(Some(ResultAnnotations { media_type: Some(result.media_type.clone()), value }))
+    let media_type = if result.is_member { JSON } else { &result.media_type };
+    Ok(Some(ResultAnnotations { media_type: Some(media_type.to_owned()), value }))
 }
 
 async fn let_go(
