@@ -15,8 +15,8 @@ use protocol::{
     output_members,
 };
 
-pub use self::sink::{KeptMember, KeptOutput, STREAM_LIMIT};
 use self::sink::Sink;
+pub use self::sink::{KeptMember, KeptOutput, STREAM_LIMIT};
 use crate::pods::ResultAnnotations;
 
 /// Media type where neither a marker nor the process says one.
@@ -200,10 +200,7 @@ mod tests {
         let now = jiff::Timestamp::UNIX_EPOCH;
         let mut record =
             JobRecord::accepted(JobId::generate(1), "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
-        record.declared_outputs = outputs
-            .iter()
-            .map(|id| DeclaredOutput::new(*id, "image/png"))
-            .collect();
+        record.declared_outputs = outputs.iter().map(|id| DeclaredOutput::new(*id, "image/png")).collect();
         record.outcome = outcome(None);
         record
     }

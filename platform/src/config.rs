@@ -167,9 +167,8 @@ fn store(
         return Ok((None, missing));
     };
     let mut mistakes = Vec::new();
-    let is_url = |text: &str| {
-        url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-    };
+    let is_url =
+        |text: &str| url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !is_url(endpoint) {
         mistakes.push(format!("{}: expected an http or https URL", environment::BUCKET_ENDPOINT));
     }

@@ -109,9 +109,8 @@ impl OutputDescription {
     /// The media types that the schema offers, or else its branches (`oneOf`, `anyOf`, `allOf`), each once; `fallback`
     /// where none is named.
     pub fn media_types<'a>(&'a self, fallback: &'a str) -> Vec<&'a str> {
-        let branches = |keys: &'static [&'static str]| {
-            keys.iter().filter_map(|key| self.schema.get(*key)?.as_array()).flatten()
-        };
+        let branches =
+            |keys: &'static [&'static str]| keys.iter().filter_map(|key| self.schema.get(*key)?.as_array()).flatten();
         let named = |schema: &'a Value| schema.get("contentMediaType").and_then(Value::as_str);
         let mut offered: Vec<&str> = self.media_type().into_iter().collect();
         offered.extend(branches(&["allOf"]).filter_map(named));
