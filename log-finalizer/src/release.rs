@@ -155,3 +155,36 @@ async fn let_go(
     debug!("the pod was released");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use protocol::{
+        JobId,
+        job_record::{DeclaredOutput, StoredResult},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_lost_names_every_object_it_may_have_written_and_none_of_the_winner() {
+        let (id, now) = (JobId::generate(1), Timestamp::UNIX_EPOCH);
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Stored);
+        record.declared_outputs = ["a", "b"].map(|id| DeclaredOutput::new(id, "text/plain")).to_vec();
+        let (winner, loser) = (Epoch::generate(), Epoch::generate());
+        record.results = vec![StoredResult {
+            id: "a".into(),
+            media_type: "text/plain".into(),
+            size: 1,
+            sha256: String::new(),
+            place: Place::Object(objects::result("l/", &id, &winner, "a")),
+            is_member: true,
+            unknown: protocol::Unknown::new(),
+        }];
+        let keys = |epoch, ids: &[&str]| -> Vec<String> {
+            ids.iter().map(|output| objects::result("l/", &id, epoch, output)).collect()
+        };
+        assert_eq!(own_results("l/", &record, &loser), keys(&loser, &["a", "b", WHOLE_RESULT]));
+        assert_eq!(own_results("l/", &record, &winner), keys(&winner, &["b", WHOLE_RESULT]));
+    }
+}

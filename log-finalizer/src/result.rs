@@ -123,6 +123,7 @@ impl ResultReader {
         if let Some(held) = held {
             let members = output_members::split(&held.bytes, &held.declared).filter(|_| may_be_several);
             if let Some(members) = members {
+                drop(held);
                 for member in members {
                     found.outputs.extend(sink.keep_member(member).await?);
                 }
