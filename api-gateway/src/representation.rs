@@ -101,7 +101,8 @@ enum Kind {
 
 fn kind(pattern: Option<&str>, base: &str) -> Kind {
     match pattern.and_then(|pattern| pattern.strip_prefix(base)) {
-        Some("/jobs" | "/jobs/{job}") => Kind::Job,
+        Some("/jobs") => Kind::Job,
+        Some(path) if path.strip_prefix("/jobs/").is_some_and(|job| !job.contains('/')) => Kind::Job,
         Some(path) if path.starts_with("/jobs/") => Kind::Results,
         Some(path) if path.ends_with("/execution") => Kind::Other,
         Some(_) => Kind::Description,
@@ -265,6 +266,7 @@ mod tests {
         assert_eq!(kind(Some("/processes/{process}/execution"), ""), Kind::Other);
         assert_eq!(kind(Some("/jobs"), ""), Kind::Job);
         assert_eq!(kind(Some("/a/jobs/{job}"), "/a"), Kind::Job);
+        assert_eq!(kind(Some("/jobs/{jobID}"), ""), Kind::Job);
         assert_eq!(kind(Some("/jobs/{job}/results/{output}"), ""), Kind::Results);
         assert_eq!(kind(None, ""), Kind::Other);
     }

@@ -74,7 +74,6 @@ impl Values {
         }
         let length = multipart::length(&boundary, &parts);
         let mut answer = HttpResponse::build(StatusCode::OK);
-        answer.insert_header(negotiated());
         if let Some(root) = chosen.first() {
             answer.content_type(multipart::content_type(&boundary, root.output));
         }
@@ -103,13 +102,8 @@ impl Values {
             };
             members.push((output.id.as_str(), member));
         }
-        Ok(HttpResponse::Ok().content_type(JSON).insert_header(negotiated()).body(document(&members)))
+        Ok(HttpResponse::Ok().content_type(JSON).body(document(&members)))
     }
-}
-
-/// Several outputs come in one form or another by what the client accepts: caches have to know.
-fn negotiated() -> (header::HeaderName, &'static str) {
-    (header::VARY, "accept")
 }
 
 pub(super) fn sized(answer: &mut HttpResponseBuilder, size: u64, chunks: Bytestream) -> HttpResponse {
