@@ -75,19 +75,21 @@ fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execu
     let version = process.description.version.clone();
     let declared = |(id, output): (&String, &protocol::process::OutputDescription)| DeclaredOutput {
         id: id.clone(),
-        media_type: match process.description.outputs.len() {
-            1 => process.result_media_type(),
-            _ => output.media_type(),
-        }
-        .unwrap_or(DEFAULT_RESULT_MEDIA_TYPE)
-        .to_owned(),
-        unknown: protocol::Unknown::new(),
+        encoding: output.encoding().map(str::to_owned),
+        ..DeclaredOutput::new(
+            id,
+            match process.description.outputs.len() {
+                1 => process.result_media_type().unwrap_or(DEFAULT_RESULT_MEDIA_TYPE),
+                _ => output.media_type_or_default(),
+            },
+        )
     };
     // The id's own time: lists find jobs by it, and who commits again under the same id tells the same.
     let millis = i64::try_from(id.unix_millis()).unwrap_or(i64::MAX);
     let created = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
     JobRecord {
         response: execution.response,
+        requested_outputs: execution.outputs.clone(),
         declared_outputs: process.description.outputs.iter().map(declared).collect(),
         parameters: parameters(&execution.inputs),
         ..JobRecord::accepted(id, process.id.clone(), version, created, archive)

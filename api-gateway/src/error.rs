@@ -88,15 +88,33 @@ pub enum GatewayError {
         #[source]
         source: Cause,
     },
+    /// An output that the job does not have; those that it has.
+    #[error("the job has no such output; it has: {}", if .0.is_empty() { "none".to_owned() } else { .0.join(", ") })]
+    NoSuchOutput(Vec<String>),
+    /// The client says not to want the form that there is.
+    #[error("the header Accept excludes what there is: {offered}")]
+    ResultNotAcceptable {
+        /// Media types that there are.
+        offered: String,
+    },
+    /// The client asks for bytes that an output does not have.
+    #[error("the output has {size} bytes, and none in this range")]
+    RangeNotSatisfiable {
+        /// Its bytes.
+        size: u64,
+    },
     /// The results do not fit the form that was asked for.
     #[error(
-        "a value of {size} bytes is larger than the {limit} bytes that a results document holds; execute with response raw"
+        "values of {size} bytes are more than the {limit} bytes that a results document holds; execute with \
+         transmissionMode reference, or read each output at {results}/{{output}}"
     )]
     TooLargeForDocument {
-        /// Its bytes.
+        /// Their bytes.
         size: u64,
         /// The limit.
         limit: u64,
+        /// URL of the results.
+        results: String,
     },
     /// Something in the request is not allowed: every mistake.
     #[error("{}", joined(.0))]
@@ -180,6 +198,11 @@ impl GatewayError {
             Self::JobDismissed => (StatusCode::NOT_FOUND, "job-dismissed", "the job was dismissed"),
             Self::JobEnded { .. } => (StatusCode::CONFLICT, "job-ended", "the job has ended"),
             Self::NotDismissable => (StatusCode::METHOD_NOT_ALLOWED, "not-dismissable", "the job can't be dismissed"),
+            Self::NoSuchOutput(_) => (StatusCode::NOT_FOUND, "no-such-output", "no such output"),
+            Self::ResultNotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable"),
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "range not satisfiable")
+            }
             Self::TooLargeForDocument { .. } => {
                 (StatusCode::NOT_ACCEPTABLE, "result-too-large", "result too large for a document")
             }
@@ -236,6 +259,9 @@ impl GatewayError {
             }
             Self::CommitUnknown { job, .. } => {
                 answer.insert_header((header::LOCATION, job.as_str()));
+            }
+            Self::RangeNotSatisfiable { size } => {
+                answer.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
             }
             Self::JobFailed { job, .. } => {
                 answer.insert_header((header::LINK, format!("<{job}>; rel=\"monitor\"")));

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod language;
 pub mod limits;
 pub mod links;
+mod media_type;
 pub mod metrics;
 pub mod negotiation;
 mod openapi;

@@ -129,6 +129,11 @@ impl Urls {
     pub fn results(&self, id: &JobId) -> String {
         format!("{}/jobs/{id}/results", self.base)
     }
+
+    /// One output of one job.
+    pub fn output(&self, id: &JobId, output: &str) -> String {
+        format!("{}/{}", self.results(id), utf8_percent_encode(output, SEGMENT))
+    }
 }
 
 #[cfg(test)]
@@ -141,5 +146,7 @@ mod tests {
         assert_eq!(urls.landing(), "https://example.org/ogc/");
         let id: ProcessId = "a b?ü".parse().unwrap();
         assert_eq!(urls.execution(&id), "https://example.org/ogc/processes/a%20b%3F%C3%BC/execution");
+        let job = JobId::generate(1);
+        assert_eq!(urls.output(&job, "a/b"), format!("https://example.org/ogc/jobs/{job}/results/a%2Fb"));
     }
 }

@@ -102,13 +102,8 @@ enum Kind {
 fn kind(pattern: Option<&str>, base: &str) -> Kind {
     match pattern.and_then(|pattern| pattern.strip_prefix(base)) {
         Some("/jobs") => Kind::Job,
-        Some(path) if path.starts_with("/jobs/") => {
-            if path.matches('/').count() == 2 {
-                Kind::Job
-            } else {
-                Kind::Results
-            }
-        }
+        Some(path) if path.strip_prefix("/jobs/").is_some_and(|job| !job.contains('/')) => Kind::Job,
+        Some(path) if path.starts_with("/jobs/") => Kind::Results,
         Some(path) if path.ends_with("/execution") => Kind::Other,
         Some(_) => Kind::Description,
         None => Kind::Other,

@@ -4,6 +4,7 @@ mod answer;
 mod conformance;
 mod execution;
 mod job;
+mod job_output;
 mod job_results;
 mod jobs;
 mod landing;
@@ -96,6 +97,10 @@ pub(crate) const RESOURCES: &[Resource] = &[
     Resource {
         path: "/jobs/{jobID}/results",
         operations: &[get(|| web::to(job_results::get), operations::job_results)],
+    },
+    Resource {
+        path: "/jobs/{jobID}/results/{outputID}",
+        operations: &[get(|| web::to(job_output::get), operations::job_output)],
     },
 ];
 

@@ -51,8 +51,13 @@ pub struct GatewaySettings {
     pub inline_inputs: usize,
     /// The same where no bucket is configured; larger ones are refused.
     pub inline_inputs_without_bucket: usize,
-    /// The largest value that is put into a results document, in bytes.
+    /// The most that is put into a results document, in bytes of values.
     pub max_document: u64,
+    /// Which URLs stand for outputs that are asked for by reference.
+    pub reference_urls: ReferenceUrls,
+    /// How long a presigned URL is valid, in seconds: 60 to 604800, which is a week.
+    #[serde(deserialize_with = "seconds")]
+    pub presigned_expiry: Duration,
     /// Bytes of finished jobs' records that are kept at hand.
     pub record_cache: usize,
     /// How long to try to reach NATS at start, in seconds.
@@ -67,6 +72,16 @@ pub struct GatewaySettings {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// URLs of outputs that are answered by reference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReferenceUrls {
+    /// The gateway's own: they last as long as the job, and need the token where jobs are protected.
+    #[default]
+    Own,
+    /// Of the store, for anybody, until they expire; the gateway's own for what is not in the store.
+    Presigned,
+}
 
 impl Default for GatewaySettings {
     fn default() -> Self {
@@ -90,6 +105,8 @@ impl Default for GatewaySettings {
             inline_inputs: 64 * KIB,
             inline_inputs_without_bucket: 512 * KIB,
             max_document: 8 * 1024 * 1024,
+            reference_urls: ReferenceUrls::Own,
+            presigned_expiry: Duration::from_secs(3600),
             record_cache: 16 * 1024 * KIB,
             connect_wait: Duration::from_secs(30),
             workers: 0,
@@ -137,6 +154,10 @@ impl GatewaySettings {
             (
                 self.inline_inputs_without_bucket <= 512 * KIB,
                 "gateway.inline_inputs_without_bucket: expected at most 512 KiB, in bytes",
+            ),
+            (
+                (60..=604_800).contains(&self.presigned_expiry.as_secs()),
+                "gateway.presigned_expiry: expected 60 to 604800 seconds",
             ),
         ];
         let mut mistakes: Vec<String> =

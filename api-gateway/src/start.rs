@@ -148,11 +148,12 @@ async fn serve(
     let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
     let runtime = Handle::current();
     let store = JobStore::new(nats, objects);
+    let urls = Arc::new(Urls::new(&configuration.server.url));
     let gateway = Gateway {
         token,
-        urls: Arc::new(Urls::new(&configuration.server.url)),
+        urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
-        values: Values::new(store.clone(), runtime.clone(), settings.max_document),
+        values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings),
         store,
         index,
         metrics,

@@ -88,11 +88,12 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let index = Index::new(settings.record_cache);
     let metrics = Metrics::new(&mut Registry::default(), index.clone());
     let runtime = Handle::current();
+    let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
         token: token.and_then(Token::new),
-        urls: Arc::new(Urls::new(&configuration.server.url)),
+        urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
-        values: Values::new(store.clone(), runtime.clone(), settings.max_document),
+        values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings),
         store,
         index,
         metrics,

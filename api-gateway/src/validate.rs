@@ -8,11 +8,15 @@
 pub mod by_reference;
 mod inputs;
 pub mod media_types;
+mod outputs;
 pub mod schemas;
 pub mod value;
 pub mod violation;
 
-use protocol::{ProcessDefinition, job_record::ResponseForm};
+use protocol::{
+    ProcessDefinition,
+    job_record::{RequestedOutput, ResponseForm},
+};
 use serde_json::{Map, Value};
 
 pub use self::{
@@ -27,6 +31,8 @@ use crate::{auth, error::GatewayError};
 pub struct Execution {
     /// The inputs, without the token of a protected process.
     pub inputs: Map<String, Value>,
+    /// The outputs that are wanted; empty: all of them, by value.
+    pub outputs: Vec<RequestedOutput>,
     /// Form of the answer.
     pub response: ResponseForm,
 }
@@ -74,7 +80,7 @@ impl Request {
         let mut violations = Violations::default();
         let references = inputs::check(&inputs, process, schemas, &mut violations);
         let mut mistakes = Vec::new();
-        check_outputs(outputs.as_ref(), process, &mut mistakes);
+        let outputs = outputs::check(outputs.as_ref(), process, &mut mistakes);
         let response = match response.as_ref().map(Value::as_str) {
             None | Some(Some("raw")) => ResponseForm::Raw,
             Some(Some("document")) => ResponseForm::Document,
@@ -88,32 +94,7 @@ impl Request {
         }
         violations.into_result()?;
         inputs::add_defaults(&mut inputs, process);
-        Ok(Checked::new(Execution { inputs, response }, references))
-    }
-}
-
-fn check_outputs(outputs: Option<&Value>, process: &ProcessDefinition, mistakes: &mut Vec<String>) {
-    let outputs = match outputs {
-        None => return,
-        Some(Value::Object(outputs)) => outputs,
-        Some(_) => return mistakes.push("outputs: expected an object of output id to its form".to_owned()),
-    };
-    for (id, form) in outputs {
-        let id = shortened(id);
-        if !process.description.outputs.contains_key(id) {
-            mistakes.push(format!("outputs.{id}: the process has no such output"));
-        }
-        let Value::Object(form) = form else {
-            mistakes.push(format!("outputs.{id}: expected an object"));
-            continue;
-        };
-        match form.get("transmissionMode").map(Value::as_str) {
-            None | Some(Some("value")) => {}
-            Some(_) => mistakes.push(format!("outputs.{id}.transmissionMode: only value is offered")),
-        }
-        if form.get("format").is_some_and(|format| !format.is_object()) {
-            mistakes.push(format!("outputs.{id}.format: expected an object"));
-        }
+        Ok(Checked::new(Execution { inputs, outputs, response }, references))
     }
 }
 
@@ -162,14 +143,14 @@ mod tests {
     #[test]
     fn a_request_without_inputs_has_none() {
         let execution = checked("open", json!({})).unwrap();
-        assert_eq!(execution, Execution { inputs: Map::new(), response: ResponseForm::Raw });
+        assert_eq!(execution, Execution { inputs: Map::new(), outputs: Vec::new(), response: ResponseForm::Raw });
     }
 
     #[test]
     fn all_mistakes_are_named_at_once_and_no_value_is() {
         let body = json!({
             "inputs": {"foo": "SENSITIVE"}, "response": "SENSITIVE",
-            "outputs": {"nope": {"transmissionMode": "reference", "format": 1}}
+            "outputs": {"nope": {"transmissionMode": "SENSITIVE", "format": 1}}
         });
         let text = checked("hello-world-k8s", body).unwrap_err();
         for part in [

@@ -10,7 +10,7 @@ use protocol::{
 use crate::{
     archive::Layout,
     pods::{Container, Pod, PodSource, PodsError},
-    result::{FoundResult, ResultReader, Sink},
+    result::{FoundResult, ResultReader},
 };
 
 /// Reading or storing failed; nothing is visible.
@@ -56,11 +56,10 @@ pub async fn read(
     workload: &Workload,
     pod: &Pod,
     archive: Option<ObjectWriter>,
-    result: Sink,
+    result: ResultReader,
     is_late: bool,
 ) -> Result<Read, CollectError> {
     let (layout, heading) = Layout::begin(&pod.name);
-    let result = ResultReader::new(result);
     let mut read = Read { layout, archive, result, gaps: Vec::new(), main_gap: None };
     let outcome = async {
         read.write(heading.as_bytes()).await?;
@@ -98,7 +97,7 @@ impl Read {
             // Part of a result is none.
             Some(_) => {
                 result.abort().await;
-                ResultReader::new(Sink::None).keep().await?
+                ResultReader::none().keep().await?
             }
         };
         let archive = match archive {

@@ -103,9 +103,7 @@ impl Metrics {
     /// Counts what was stored.
     pub(crate) fn stored(&self, kept: &Kept) {
         self.archive_bytes.inc_by(kept.archive.as_ref().map_or(0, |stored| stored.size));
-        if kept.result.is_there {
-            self.result_bytes.inc_by(kept.result.stored.size);
-        }
+        self.result_bytes.inc_by(kept.result.outputs.iter().map(|output| output.stored.size).sum());
         self.gaps.inc_by(u64::try_from(kept.gaps.len()).unwrap_or_default());
     }
 }

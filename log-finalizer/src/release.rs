@@ -124,11 +124,13 @@ async fn annotations_of(store: &ObjectStore, record: &JobRecord) -> Result<Optio
     };
     let limit = u64::try_from(ANNOTATION_VALUE_LIMIT).unwrap_or(u64::MAX);
     let value = match &result.place {
-        Place::Object(key) if result.size <= limit => store.get(key, limit).await?,
+        // What was printed around several outputs is only in the log.
+        Place::Object(key) if result.size <= limit && !result.is_member => store.get(key, limit).await?,
         _ => None,
     };
     let value = value.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-    Ok(Some(ResultAnnotations { media_type: Some(result.media_type.clone()), value }))
+    let media_type = if result.is_member { JSON } else { &result.media_type };
+    Ok(Some(ResultAnnotations { media_type: Some(media_type.to_owned()), value }))
 }
 
 async fn let_go(
@@ -152,4 +154,37 @@ async fn let_go(
     finalizer.metrics.released.inc();
     debug!("the pod was released");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use protocol::{
+        JobId,
+        job_record::{DeclaredOutput, StoredResult},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_lost_names_every_object_it_may_have_written_and_none_of_the_winner() {
+        let (id, now) = (JobId::generate(1), Timestamp::UNIX_EPOCH);
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Stored);
+        record.declared_outputs = ["a", "b"].map(|id| DeclaredOutput::new(id, "text/plain")).to_vec();
+        let (winner, loser) = (Epoch::generate(), Epoch::generate());
+        record.results = vec![StoredResult {
+            id: "a".into(),
+            media_type: "text/plain".into(),
+            size: 1,
+            sha256: String::new(),
+            place: Place::Object(objects::result("l/", &id, &winner, "a")),
+            is_member: true,
+            unknown: protocol::Unknown::new(),
+        }];
+        let keys = |epoch, ids: &[&str]| -> Vec<String> {
+            ids.iter().map(|output| objects::result("l/", &id, epoch, output)).collect()
+        };
+        assert_eq!(own_results("l/", &record, &loser), keys(&loser, &["a", "b", WHOLE_RESULT]));
+        assert_eq!(own_results("l/", &record, &winner), keys(&winner, &["b", WHOLE_RESULT]));
+    }
 }

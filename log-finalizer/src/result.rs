@@ -1,52 +1,42 @@
-//! The result: what follows the marker in the main container's log, kept where it is wanted.
+//! The result: what follows the marker in the main container's log, kept where it is wanted. Where the process has several
+//! outputs, each is kept for itself.
 
-use bytes::{Bytes, BytesMut};
-use platform::object_store::{ObjectStore, ObjectWriter, StoreError, Stored};
+mod sink;
+
+use bytes::BytesMut;
+use platform::object_store::{ObjectStore, StoreError};
 use protocol::{
     JobRecord,
     job_id::Epoch,
-    job_record::{Place, StoredResult, WHOLE_RESULT},
+    job_record::{DeclaredOutput, Place, StoredResult, WHOLE_RESULT},
     log_markers::MarkerParser,
+    media_type,
     names::{kubernetes::ANNOTATION_VALUE_LIMIT, objects, subjects},
+    output_members,
 };
-use sha2::{Digest, Sha256};
 
+use self::sink::Sink;
+pub use self::sink::{KeptMember, KeptOutput, STREAM_LIMIT};
 use crate::pods::ResultAnnotations;
-
-/// Results of jobs without a bucket have at most this many bytes: they are messages.
-pub const STREAM_LIMIT: usize = 512 * 1024;
 
 /// Media type where neither a marker nor the process says one.
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Where a result goes.
-pub enum Sink {
-    /// Nowhere: the execution failed.
-    None,
-    /// Into the bucket, from the first byte on.
-    Object {
-        /// The bucket.
-        store: ObjectStore,
-        /// Key of the object.
-        key: String,
-        /// Begun when the marker was found.
-        writer: Option<Box<ObjectWriter>>,
-    },
-    /// Into memory first, then into the stream.
-    Message {
-        /// What was read, up to one byte more than [`STREAM_LIMIT`].
-        bytes: BytesMut,
-    },
-}
-
 /// Takes the main container's log, and keeps the result of it.
 pub struct ResultReader {
     parser: MarkerParser,
+    held: Option<Held>,
     sink: Sink,
-    hash: Sha256,
     size: u64,
     head: Vec<u8>,
+}
+
+/// A result that may be several outputs, as long as it fits into memory.
+struct Held {
+    bytes: BytesMut,
+    limit: usize,
+    declared: Vec<DeclaredOutput>,
 }
 
 /// What was found and kept.
@@ -57,16 +47,39 @@ pub struct FoundResult {
     pub is_there: bool,
     /// The result's first bytes, one more than an annotation may have.
     pub head: Vec<u8>,
-    /// Size and hash of what was kept.
-    pub stored: Stored,
-    /// The bytes, when they are to go into the stream; `None` when there are too many.
-    pub message: Option<Bytes>,
+    /// Bytes of all that was printed.
+    pub size: u64,
+    /// What was kept of it: nothing, all of it, or the outputs that are in it.
+    pub outputs: Vec<KeptOutput>,
 }
 
 impl ResultReader {
-    /// A reader at the start of the log.
-    pub fn new(sink: Sink) -> Self {
-        Self { parser: MarkerParser::new(), sink, hash: Sha256::new(), size: 0, head: Vec::new() }
+    /// A reader at the start of the log that keeps nothing.
+    pub fn none() -> Self {
+        Self::new(Sink::None, None)
+    }
+
+    /// A reader at the start of a job's log. The result of an execution that failed goes nowhere, that of any other into the
+    /// bucket, else into the stream. Up to `split_limit` bytes are held in memory where the process has several outputs.
+    pub fn of(record: &JobRecord, epoch: &Epoch, store: Option<&ObjectStore>, split_limit: usize) -> Self {
+        if record.outcome.as_ref().is_none_or(|outcome| !outcome.is_success()) {
+            return Self::none();
+        }
+        let sink = match store {
+            Some(store) => Sink::object(store.clone(), record.job_id, epoch.clone(), output_id(record)),
+            None => Sink::message(),
+        };
+        let declared = &record.declared_outputs;
+        let held = (declared.len() > 1).then(|| Held {
+            bytes: BytesMut::new(),
+            limit: split_limit,
+            declared: declared.clone(),
+        });
+        Self::new(sink, held)
+    }
+
+    fn new(sink: Sink, held: Option<Held>) -> Self {
+        Self { parser: MarkerParser::new(), held, sink, size: 0, head: Vec::new() }
     }
 
     /// Takes the next bytes of the log.
@@ -81,20 +94,17 @@ impl ResultReader {
         self.size += u64::try_from(result.len()).unwrap_or_default();
         let room = (ANNOTATION_VALUE_LIMIT + 1).saturating_sub(self.head.len());
         self.head.extend_from_slice(&result[..room.min(result.len())]);
-        match &mut self.sink {
-            Sink::None => {}
-            Sink::Object { store, key, writer } => {
-                // The media type may come later in the log: the record and the gateway say it, not the object.
-                let writer = writer.get_or_insert_with(|| Box::new(store.writer(key, "application/octet-stream")));
-                writer.write(result).await?;
+        if let Some(held) = &mut self.held {
+            if held.bytes.len() + result.len() <= held.limit {
+                held.bytes.extend_from_slice(result);
+                return Ok(());
             }
-            Sink::Message { bytes } => {
-                self.hash.update(result);
-                let room = (STREAM_LIMIT + 1).saturating_sub(bytes.len());
-                bytes.extend_from_slice(&result[..room.min(result.len())]);
-            }
+            // Too large to be told apart in memory: from now on it is one stream.
+            let before = std::mem::take(&mut held.bytes);
+            self.held = None;
+            self.sink.write(&before).await?;
         }
-        Ok(())
+        self.sink.write(result).await
     }
 
     /// At the log's end: makes the result visible where it goes.
@@ -102,63 +112,56 @@ impl ResultReader {
     /// # Errors
     /// When the bucket does not take it.
     pub async fn keep(self) -> Result<FoundResult, StoreError> {
-        let is_there = self.parser.has_result();
-        let media_type = self.parser.into_media_type();
-        let size = self.size;
-        let mut message = None;
-        let stored = match self.sink {
-            Sink::Object { store, key, writer } if is_there => match writer {
-                Some(writer) => writer.finish().await?,
-                None => store.put(&key, Bytes::new(), "application/octet-stream").await?,
-            },
-            Sink::Message { bytes } => {
-                message = (bytes.len() <= STREAM_LIMIT).then(|| bytes.freeze());
-                Stored { size, sha256: self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect() }
+        let Self { parser, held, mut sink, size, head } = self;
+        let is_there = parser.has_result();
+        let media_type = parser.into_media_type();
+        let may_be_several = media_type.as_deref().is_none_or(media_type::is_json);
+        let mut found = FoundResult { media_type, is_there, head, size, outputs: Vec::new() };
+        if !is_there {
+            return Ok(found);
+        }
+        if let Some(held) = held {
+            let members = output_members::split(&held.bytes, &held.declared).filter(|_| may_be_several);
+            if let Some(members) = members {
+                drop(held);
+                for member in members {
+                    found.outputs.extend(sink.keep_member(member).await?);
+                }
+                return Ok(found);
             }
-            Sink::None | Sink::Object { .. } => Stored { size, sha256: String::new() },
-        };
-        Ok(FoundResult { media_type, is_there, head: self.head, stored, message })
+            sink.write(&held.bytes).await?;
+        }
+        found.outputs.extend(sink.keep().await?);
+        Ok(found)
     }
 
     /// Gives the result up.
     pub async fn abort(self) {
-        if let Sink::Object { writer: Some(writer), .. } = self.sink {
-            writer.abort().await;
-        }
+        self.sink.abort().await;
     }
 }
 
-/// Where the result of a job is to go: nowhere when the execution failed, else the bucket, else the stream.
-pub fn sink(record: &JobRecord, epoch: &Epoch, store: Option<&ObjectStore>) -> Sink {
-    let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
-    match store {
-        _ if !is_success => Sink::None,
-        Some(store) => {
-            let key = objects::result(store.prefix(), &record.job_id, epoch, output_id(record));
-            Sink::Object { store: store.clone(), key, writer: None }
-        }
-        None => Sink::Message { bytes: BytesMut::new() },
-    }
-}
-
-/// The stored results of a job whose log held `found`: one or none.
+/// The stored results of a job whose log held `found`.
 pub fn outputs(record: &JobRecord, epoch: &Epoch, prefix: Option<&str>, found: &FoundResult) -> Vec<StoredResult> {
-    if !found.is_there {
-        return Vec::new();
-    }
-    let id = output_id(record);
-    let place = match prefix {
-        Some(prefix) => Place::Object(objects::result(prefix, &record.job_id, epoch, id)),
-        None => Place::Stream(subjects::result(&record.process_id, &record.job_id, epoch, id)),
+    let stored = |kept: &KeptOutput| {
+        let (id, media_type) = match &kept.member {
+            Some(member) => (member.id.as_str(), member.media_type.clone()),
+            None => (output_id(record), found.media_type.clone().unwrap_or_else(|| declared_media_type(record))),
+        };
+        StoredResult {
+            id: id.to_owned(),
+            media_type,
+            size: kept.stored.size,
+            sha256: kept.stored.sha256.clone(),
+            place: match prefix {
+                Some(prefix) => Place::Object(objects::result(prefix, &record.job_id, epoch, id)),
+                None => Place::Stream(subjects::result(&record.process_id, &record.job_id, epoch, id)),
+            },
+            is_member: kept.member.is_some(),
+            unknown: protocol::Unknown::new(),
+        }
     };
-    vec![StoredResult {
-        id: id.to_owned(),
-        media_type: found.media_type.clone().unwrap_or_else(|| declared_media_type(record)),
-        size: found.stored.size,
-        sha256: found.stored.sha256.clone(),
-        place,
-        unknown: protocol::Unknown::new(),
-    }]
+    found.outputs.iter().map(stored).collect()
 }
 
 /// What the contract has written on the Job: an empty value without result, no value when it is too long or no text.
@@ -187,7 +190,7 @@ fn declared_media_type(record: &JobRecord) -> String {
 mod tests {
     use protocol::{
         JobId,
-        job_record::{ArchiveState, DeclaredOutput},
+        job_record::{ArchiveState, Outcome, Reason},
     };
 
     use super::*;
@@ -198,19 +201,21 @@ mod tests {
         let now = jiff::Timestamp::UNIX_EPOCH;
         let mut record =
             JobRecord::accepted(JobId::generate(1), "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
-        record.declared_outputs = outputs
-            .iter()
-            .map(|id| DeclaredOutput {
-                id: (*id).into(),
-                media_type: "image/png".into(),
-                unknown: protocol::Unknown::new(),
-            })
-            .collect();
+        record.declared_outputs = outputs.iter().map(|id| DeclaredOutput::new(*id, "image/png")).collect();
+        record.outcome = outcome(None);
         record
     }
 
+    fn outcome(reason: Option<Reason>) -> Option<Outcome> {
+        Some(Outcome { reason, exit_code: None, message: String::new(), unknown: protocol::Unknown::new() })
+    }
+
     async fn read(log: &[u8]) -> FoundResult {
-        let mut reader = ResultReader::new(Sink::Message { bytes: BytesMut::new() });
+        read_of(&record(&["o"]), log, 1 << 20).await
+    }
+
+    async fn read_of(record: &JobRecord, log: &[u8], split_limit: usize) -> FoundResult {
+        let mut reader = ResultReader::of(record, &Epoch::generate(), None, split_limit);
         for chunk in log.chunks(7) {
             reader.take(chunk).await.unwrap();
         }
@@ -220,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn the_result_keeps_its_bytes_and_the_markers_media_type() {
         let found = read(LOG).await;
-        assert_eq!(found.message.as_deref(), Some(b"a,b\n".as_slice()));
+        assert_eq!(found.outputs[0].message.as_deref(), Some(b"a,b\n".as_slice()));
         let [output] = outputs(&record(&["table"]), &Epoch::generate(), Some("l/"), &found).try_into().unwrap();
         assert_eq!((output.id.as_str(), output.media_type.as_str(), output.size), ("table", "text/csv", 4));
         assert!(
@@ -254,23 +259,51 @@ mod tests {
     async fn a_result_too_long_for_a_message_or_an_annotation_is_counted_but_not_held() {
         let mut log = b"PYGEOAPI_K8S_MANAGER_RESULT_START\n".to_vec();
         log.extend(vec![b'x'; STREAM_LIMIT]);
-        assert_eq!(read(&log).await.message.unwrap().len(), STREAM_LIMIT);
+        assert_eq!(read(&log).await.outputs[0].message.as_ref().unwrap().len(), STREAM_LIMIT);
         log.extend(vec![b'x'; STREAM_LIMIT]);
         let found = read(&log).await;
-        assert_eq!((found.message, found.stored.size), (None, 2 * STREAM_LIMIT as u64));
+        assert_eq!((&found.outputs[0].message, found.outputs[0].stored.size), (&None, 2 * STREAM_LIMIT as u64));
         assert_eq!(annotations(&read(&log).await).value, None);
         assert!(found.head.len() <= ANNOTATION_VALUE_LIMIT + 1);
     }
 
-    #[test]
-    fn the_result_of_a_failed_execution_goes_nowhere() {
-        let mut record = record(&[]);
-        record.outcome = Some(protocol::job_record::Outcome {
-            reason: Some(protocol::job_record::Reason::ExitCode),
-            exit_code: Some(3),
-            message: String::new(),
-            unknown: protocol::Unknown::new(),
-        });
-        assert!(matches!(sink(&record, &Epoch::generate(), None), Sink::None));
+    #[tokio::test]
+    async fn the_result_of_a_failed_execution_goes_nowhere() {
+        let mut record = record(&["table"]);
+        record.outcome = outcome(Some(Reason::ExitCode));
+        let found = read_of(&record, LOG, 0).await;
+        assert!(found.outputs.is_empty() && found.size == 4);
+    }
+
+    const SEVERAL: &str = r#"{"b": "/wA=", "a": {"value": "x,y", "mediaType": "text/csv"}, "other": 1}"#;
+
+    fn several(marker: &str) -> Vec<u8> {
+        format!("{marker}PYGEOAPI_K8S_MANAGER_RESULT_START\n{SEVERAL}\n").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn several_outputs_are_kept_each_for_itself() {
+        let (record, epoch) = (record(&["a", "b", "c"]), Epoch::generate());
+        let found = read_of(&record, &several(""), 1000).await;
+        let stored = outputs(&record, &epoch, Some("l/"), &found);
+        let told: Vec<_> =
+            stored.iter().map(|it| (it.id.as_str(), it.media_type.as_str(), it.size, it.is_member)).collect();
+        assert_eq!(told, [("a", "text/csv", 3, true), ("b", "image/png", 2, true)]);
+        assert!(matches!(&stored[1].place, Place::Object(key) if key.ends_with(&format!("{}/b", epoch.as_str()))));
+        assert_eq!(found.outputs[1].message.as_deref(), Some([0xff, 0].as_slice()));
+        assert_eq!(annotations(&found).value.as_deref(), Some(format!("{SEVERAL}\n").as_str()), "all of it, as ever");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_not_json_stays_one_result() {
+        let record = record(&["a", "b"]);
+        let whole = format!("{SEVERAL}\n");
+        for (limit, marker) in [(whole.len() - 1, ""), (1000, "PYGEOAPI_K8S_MANAGER_RESULT_MIMETYPE: text/plain\n")] {
+            let found = read_of(&record, &several(marker), limit).await;
+            let [output] = outputs(&record, &Epoch::generate(), None, &found).try_into().unwrap();
+            assert_eq!((output.id.as_str(), output.is_member), (WHOLE_RESULT, false));
+            assert_eq!(found.outputs[0].message.as_deref(), Some(whole.as_bytes()));
+        }
+        assert_eq!(read_of(&record, &several(""), whole.len()).await.outputs.len(), 2);
     }
 }

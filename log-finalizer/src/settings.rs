@@ -15,6 +15,9 @@ pub struct FinalizerSettings {
     pub max_here: usize,
     /// Jobs in hand over all replicas.
     pub max_in_hand: usize,
+    /// Bytes of a result that one job may hold in memory to tell several outputs apart; a larger one stays whole. At most
+    /// three times as many are used.
+    pub split_limit: usize,
     /// How long storing is tried before the job fails with `StoreUnavailable`, in seconds: counted from its end and from this
     /// process's first failed try, whichever is later.
     #[serde(deserialize_with = "seconds")]
@@ -42,6 +45,7 @@ impl Default for FinalizerSettings {
             local_dir: None,
             max_here: 8,
             max_in_hand: 1000,
+            split_limit: 8 * 1024 * 1024,
             seal_deadline: Duration::from_secs(24 * 3600),
             log_deadline: Duration::from_secs(600),
             retry_limit: Duration::from_secs(60),
@@ -60,6 +64,9 @@ impl FinalizerSettings {
             if number == 0 {
                 mistakes.push(format!("finalizer.{name}: expected 1 or more"));
             }
+        }
+        if self.split_limit > 64 * 1024 * 1024 {
+            mistakes.push("finalizer.split_limit: expected at most 64 MiB, in bytes".to_owned());
         }
         for (name, time) in [("retry_limit", self.retry_limit), ("sweep_every", self.sweep_every)] {
             if time < Duration::from_secs(1) {

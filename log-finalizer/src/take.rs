@@ -14,7 +14,7 @@ use crate::{
     collect::{self, Kept},
     finalize::{FinalizeError, Finalizer},
     pods::{Pod, PodSource, PodsError, ResultAnnotations},
-    result,
+    result::{self, ResultReader},
     seal::{self, Findings},
 };
 
@@ -84,8 +84,11 @@ impl Finalizer {
         let key = |store: &ObjectStore| objects::archive(store.prefix(), seal::ended_at(record), &workload.job_name);
         let target = store.filter(|_| is_wanted).map(|store| (store, key(store)));
         let archive = target.as_ref().map(|(store, key)| store.writer(key, "text/plain; charset=utf-8"));
-        let sink = if phase == Phase::Ended { result::sink(record, epoch, store) } else { result::Sink::None };
-        let read = collect::read(source, workload, &pod, archive, sink, is_late).await?;
+        let result = match phase {
+            Phase::Ended => ResultReader::of(record, epoch, store, self.settings.split_limit),
+            _ => ResultReader::none(),
+        };
+        let read = collect::read(source, workload, &pod, archive, result, is_late).await?;
         match self.jobs.job(&record.job_id).await {
             Ok(Some(now)) if now.record.phase() == phase && !now.record.is_settled() => {}
             other => {
@@ -149,14 +152,15 @@ impl Finalizer {
         }
         let prefix = self.jobs.objects().map(ObjectStore::prefix);
         findings.results = result::outputs(record, epoch, prefix, &kept.result);
-        if let Some(Place::Stream(subject)) = findings.results.first().map(|result| result.place.clone()) {
-            match kept.result.message.clone() {
-                Some(message) => publish::result(self.jobs.nats(), subject, message).await?,
+        for (result, output) in findings.results.iter().zip(&kept.result.outputs) {
+            let Place::Stream(subject) = &result.place else { continue };
+            match output.message.clone() {
+                Some(message) => publish::result(self.jobs.nats(), subject.clone(), message).await?,
                 None => {
-                    let size = kept.result.stored.size;
                     let message = format!(
-                        "the result of {size} bytes can't be stored: log storage is not configured, and without it \
+                        "the result of {} bytes can't be stored: log storage is not configured, and without it \
                          a result may have {} bytes",
+                        result.size,
                         result::STREAM_LIMIT
                     );
                     findings.failure = Some((Reason::StoreUnavailable, message));

@@ -81,6 +81,7 @@ struct StoreTuning {
     timeout: Duration,
     part_size: u64,
     keep_archives: bool,
+    public_endpoint: Option<String>,
 }
 
 impl Default for StoreTuning {
@@ -91,6 +92,7 @@ impl Default for StoreTuning {
             timeout: Duration::from_secs(30),
             part_size: 5 * 1024 * 1024,
             keep_archives: false,
+            public_endpoint: None,
         }
     }
 }
@@ -165,9 +167,13 @@ fn store(
         return Ok((None, missing));
     };
     let mut mistakes = Vec::new();
-    match url::Url::parse(endpoint) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
-        _ => mistakes.push(format!("{}: expected an http or https URL", environment::BUCKET_ENDPOINT)),
+    let is_url =
+        |text: &str| url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !is_url(endpoint) {
+        mistakes.push(format!("{}: expected an http or https URL", environment::BUCKET_ENDPOINT));
+    }
+    if tuning.public_endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
+        mistakes.push("store.public_endpoint: expected an http or https URL".to_owned());
     }
     const MIB: u64 = 1024 * 1024;
     if !(5 * MIB..=64 * MIB).contains(&tuning.part_size) {
@@ -186,6 +192,7 @@ fn store(
         path_style: tuning.path_style,
         timeout: tuning.timeout,
         part_size: tuning.part_size,
+        public_endpoint: tuning.public_endpoint,
     };
     Ok((Some(settings), Vec::new()))
 }

@@ -18,6 +18,7 @@ use minio::s3::{
     creds::StaticProvider,
     error::Error as MinioError,
     http::BaseUrl,
+    multimap_ext::{Multimap, MultimapExt},
     segmented_bytes::SegmentedBytes,
     types::{BucketName, ObjectKey, Region, S3Api, ToStream},
 };
@@ -53,12 +54,16 @@ pub struct StoreSettings {
     pub timeout: Duration,
     /// Bytes of one part of an upload, 5 MiB or more.
     pub part_size: u64,
+    /// URL under which clients reach the service, where it is not [`Self::endpoint`]: that of presigned URLs.
+    pub public_endpoint: Option<String>,
 }
 
 /// The bucket; cheap to clone. Keys are whole: the prefix is put before them by `protocol::names::objects`.
 #[derive(Clone)]
 pub struct ObjectStore {
     client: MinioClient,
+    /// Makes presigned URLs; sends nothing but a question for the region, where that is not known.
+    presigning: MinioClient,
     bucket: BucketName,
     prefix: Arc<str>,
     timeout: Duration,
@@ -83,9 +88,18 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// The content of an object: its size, and its bytes as they come.
+/// Bytes of an object: where they begin and how many they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// Place of the first byte.
+    pub offset: u64,
+    /// Number of bytes, 1 or more.
+    pub length: u64,
+}
+
+/// The content of an object, or of a range of it: its size, and its bytes as they come.
 pub struct Content {
-    /// Bytes in all.
+    /// Bytes to come.
     pub size: u64,
     /// Chunks of any size; ends with an error when the service stalls or the connection breaks.
     pub stream: BoxStream<'static, Result<Bytes, StoreError>>,
@@ -98,21 +112,14 @@ impl ObjectStore {
     /// When a setting is none that the service could have.
     pub fn new(settings: &StoreSettings) -> Result<Self, StoreError> {
         let wrong = |error: minio::s3::error::ValidationErr| StoreError::Settings { source: Cause::other(error) };
-        // The path of a URL such as `https://s3.example.org/` is no path.
-        let mut base: BaseUrl = settings.endpoint.trim_end_matches('/').parse().map_err(wrong)?;
-        base.virtual_style = !settings.path_style;
-        if let Some(region) = &settings.region {
-            base.region = Region::new(region).map_err(wrong)?;
-        } else if base.region.as_str().is_empty() && !base.is_aws_host() {
-            // Spares a request for the region, which needs a permission of its own.
-            base.region = Region::new(DEFAULT_REGION).map_err(wrong)?;
-        }
-        let client = MinioClientBuilder::new(base)
-            .provider(Some(StaticProvider::new(&settings.key, settings.secret.reveal(), None)))
-            .build()
-            .map_err(|error| StoreError::Settings { source: Cause::from(error) })?;
+        let client = client(settings, &settings.endpoint)?;
+        let presigning = match &settings.public_endpoint {
+            Some(endpoint) => self::client(settings, endpoint)?,
+            None => client.clone(),
+        };
         Ok(Self {
             client,
+            presigning,
             bucket: BucketName::new(&settings.bucket).map_err(wrong)?,
             prefix: settings.prefix.as_str().into(),
             timeout: settings.timeout,
@@ -213,10 +220,24 @@ impl ObjectStore {
     /// # Errors
     /// When it can't be read.
     pub async fn get_stream(&self, key: &str) -> Result<Option<Content>, StoreError> {
+        self.get_range(key, None).await
+    }
+
+    /// Opens an object, or a range of it that it has; `None` when there is no object.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn get_range(&self, key: &str, range: Option<ByteRange>) -> Result<Option<Content>, StoreError> {
         let key_text: Arc<str> = key.into();
         let failed = |source| StoreError::Get { key: key.to_owned(), source };
         let key = object_key(key).map_err(failed)?;
-        let request = self.client.get_object(&self.bucket, key).map_err(|error| failed(Cause::other(error)))?.build();
+        let request = self
+            .client
+            .get_object(&self.bucket, key)
+            .map_err(|error| failed(Cause::other(error)))?
+            .offset(range.map(|range| range.offset))
+            .length(range.map(|range| range.length))
+            .build();
         let answer = match self.limited(request.send()).await {
             Err(cause) if cause.is_missing_key() => return Ok(None),
             answer => answer.map_err(failed)?,
@@ -287,17 +308,29 @@ impl ObjectStore {
         Ok(entries.map(|entry| Listed { key: entry.name, size: entry.size.unwrap_or_default() }).collect())
     }
 
-    /// A URL under which anybody can read the object for a while.
+    /// A URL under which anybody can read the object for a while. The service is asked to answer with this media type and
+    /// content disposition, whatever it was stored with.
     ///
     /// # Errors
     /// When it can't be made.
-    pub async fn presign_get(&self, key: &str, valid_for: Duration) -> Result<String, StoreError> {
+    pub async fn presign_get(
+        &self,
+        key: &str,
+        valid_for: Duration,
+        media_type: &str,
+        disposition: &str,
+    ) -> Result<String, StoreError> {
         let failed = |source| StoreError::Presign { key: key.to_owned(), source };
         let object = object_key(key).map_err(failed)?;
+        // Amazon S3, GetObject: "overriding response header values".
+        let mut overridden = Multimap::new();
+        overridden.add("response-content-type", media_type);
+        overridden.add("response-content-disposition", disposition);
         let request = self
-            .client
+            .presigning
             .get_presigned_object_url(&self.bucket, object, Method::GET)
             .map_err(|error| failed(Cause::other(error)))?
+            .extra_query_params(overridden)
             .expiry_seconds(u32::try_from(valid_for.as_secs()).unwrap_or(u32::MAX))
             .build();
         Ok(self.limited(request.send()).await.map_err(failed)?.url)
@@ -309,6 +342,23 @@ impl ObjectStore {
             Err(_) => Err(Cause::Timeout(self.timeout)),
         }
     }
+}
+
+fn client(settings: &StoreSettings, endpoint: &str) -> Result<MinioClient, StoreError> {
+    let wrong = |error: minio::s3::error::ValidationErr| StoreError::Settings { source: Cause::other(error) };
+    // The path of a URL such as `https://s3.example.org/` is no path.
+    let mut base: BaseUrl = endpoint.trim_end_matches('/').parse().map_err(wrong)?;
+    base.virtual_style = !settings.path_style;
+    if let Some(region) = &settings.region {
+        base.region = Region::new(region).map_err(wrong)?;
+    } else if base.region.as_str().is_empty() && !base.is_aws_host() {
+        // Spares a request for the region, which needs a permission of its own.
+        base.region = Region::new(DEFAULT_REGION).map_err(wrong)?;
+    }
+    MinioClientBuilder::new(base)
+        .provider(Some(StaticProvider::new(&settings.key, settings.secret.reveal(), None)))
+        .build()
+        .map_err(|error| StoreError::Settings { source: Cause::from(error) })
 }
 
 fn object_key(key: &str) -> Result<ObjectKey, Cause> {

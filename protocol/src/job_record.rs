@@ -53,6 +53,9 @@ pub struct JobRecord {
     /// Form of the answer that the client asked for.
     #[serde(default)]
     pub response: ResponseForm,
+    /// Outputs that the client asked for, in its order; empty: all of them, by value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requested_outputs: Vec<RequestedOutput>,
     /// Outputs that the process declares, in the order of its description.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub declared_outputs: Vec<DeclaredOutput>,
@@ -252,6 +255,37 @@ pub enum ResponseForm {
     Other(Word),
 }
 
+/// An output that the client asked for (OGC 18-062r2, schema `output`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestedOutput {
+    /// Its id.
+    pub id: String,
+    /// How it is to come.
+    #[serde(default)]
+    pub transmission_mode: TransmissionMode,
+    /// The media type that was asked for; one of those that the output offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// How an output comes to the client (OGC 18-062r2, schema `transmissionMode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransmissionMode {
+    /// In the answer.
+    #[default]
+    Value,
+    /// By a URL in the answer.
+    Reference,
+    /// A mode of a newer version; answered by value.
+    #[serde(untagged)]
+    Other(Word),
+}
+
 /// An output that the process declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -260,16 +294,27 @@ pub struct DeclaredOutput {
     pub id: String,
     /// Its media type, where the log has no marker for it.
     pub media_type: String,
+    /// `contentEncoding` of its schema: `base64` and `binary` say that JSON strings stand for bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+impl DeclaredOutput {
+    /// An output of which nothing else is known.
+    pub fn new(id: impl Into<String>, media_type: impl Into<String>) -> Self {
+        Self { id: id.into(), media_type: media_type.into(), encoding: None, unknown: Unknown::new() }
+    }
 }
 
 /// An output that is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredResult {
-    /// Id of the output; [`WHOLE_RESULT`] where the process declares not exactly one.
+    /// Id of the output; [`WHOLE_RESULT`] of all that a process printed which declares none, or several that could not be
+    /// told apart.
     pub id: String,
     /// Media type.
     pub media_type: String,
@@ -279,6 +324,9 @@ pub struct StoredResult {
     pub sha256: String,
     /// Where it is.
     pub place: Place,
+    /// True of one of several outputs, taken out of the JSON that was printed; false of all that was printed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_member: bool,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -384,6 +432,7 @@ impl JobRecord {
             workload: None,
             outcome: None,
             response: ResponseForm::Raw,
+            requested_outputs: Vec::new(),
             declared_outputs: Vec::new(),
             results: Vec::new(),
             archive: Archive::new(archive),
@@ -411,6 +460,11 @@ impl JobRecord {
     /// True of a record that changes no more, except by removal.
     pub fn is_settled(&self) -> bool {
         self.status.is_terminal() && self.archive.state.is_settled()
+    }
+
+    /// True of a stored result that may hold several outputs: all that was printed by a process that declares several.
+    pub fn is_several(&self, result: &StoredResult) -> bool {
+        self.declared_outputs.len() > 1 && !result.is_member
     }
 
     /// The next record: this one, written anew at `now` (never before this one's time).
@@ -466,6 +520,7 @@ mod tests {
             "workload": {"executor": "batch", "namespace": "n", "jobName": "j", "later": 1},
             "outcome": {"reason": "FromTheFuture", "message": "m", "later": {"x": [1]}},
             "response": "multipart",
+            "requestedOutputs": [{"id": "a", "transmissionMode": "carrier-pigeon", "later": 5}],
             "declaredOutputs": [{"id": "a", "mediaType": "text/plain", "later": 2}],
             "results": [
                 {"id": "a", "mediaType": "text/plain", "size": 1, "sha256": "", "place": {"volume": {"at": "x"}}, "later": 3},
@@ -477,8 +532,25 @@ mod tests {
         let read: JobRecord = serde_json::from_value(json.clone()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), json);
         assert_eq!(read.outcome.unwrap().reason.unwrap().to_string(), "FromTheFuture");
+        assert_eq!(read.requested_outputs[0].transmission_mode, TransmissionMode::Other(word("carrier-pigeon")));
         assert!(!read.archive.state.is_settled());
         assert_eq!(read.results[1].place, Place::Object("key".into()));
+    }
+
+    #[test]
+    fn a_record_of_the_version_before_asks_for_all_outputs_by_value() {
+        let json = serde_json::json!({
+            "schema": 1, "jobId": JobId::generate(1), "processId": "p", "processVersion": "1", "status": "successful",
+            "created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z", "attempt": 1, "response": "raw",
+            "declaredOutputs": [{"id": "a", "mediaType": "text/plain"}, {"id": "b", "mediaType": "text/plain"}],
+            "results": [{"id": "result", "mediaType": "application/json", "size": 1, "sha256": "", "place": {"object": "k"}}],
+            "archive": {"state": "stored"}, "writeId": "w",
+        });
+        let read: JobRecord = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), json, "and gets none of the new members");
+        assert!(read.requested_outputs.is_empty());
+        assert!(read.is_several(&read.results[0]));
+        assert!(!read.is_several(&StoredResult { is_member: true, ..read.results[0].clone() }));
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub mod local;
 pub mod log_markers;
 pub mod manifest;
 pub mod masking;
+pub mod media_type;
 pub mod names;
+pub mod output_members;
 
 pub use evolution::{SCHEMA, Unknown, Word};
 pub use execution::ExecutionRequest;

@@ -67,6 +67,16 @@ pub enum Processor {
 }
 
 impl ProcessDefinition {
+    /// The media types that an output offers; `None`: there is no such output.
+    pub fn offered_media_types(&self, id: &str) -> Option<Vec<&str>> {
+        let output = self.description.outputs.get(id)?;
+        let fallback = match self.description.outputs.len() {
+            1 => self.result_media_type().unwrap_or(DEFAULT_RESULT_MEDIA_TYPE),
+            _ => output.media_type_or_default(),
+        };
+        Some(output.media_types(fallback))
+    }
+
     /// The media type that a result has as far as the definition tells: none without outputs; with one output its
     /// schema's `contentMediaType`, else `processor.mimetype`, else JSON; with several JSON.
     pub fn result_media_type(&self) -> Option<&str> {

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod local_jobs;
+pub mod multipart;
 pub mod nats_server;
 pub mod ogc_schemas;
 pub mod ports;

@@ -56,6 +56,7 @@ pub fn settings(endpoint: &str) -> StoreSettings {
         path_style: true,
         timeout: Duration::from_secs(20),
         part_size: 5 * 1024 * 1024,
+        public_endpoint: None,
     }
 }
 

@@ -466,11 +466,7 @@ impl World {
         record.status = Status::Running;
         record.attempt = 1;
         record.finished = Some(finished);
-        record.declared_outputs = vec![DeclaredOutput {
-            id: "table".into(),
-            media_type: "text/plain".into(),
-            unknown: protocol::Unknown::new(),
-        }];
+        record.declared_outputs = vec![DeclaredOutput::new("table", "text/plain")];
         record.outcome = Some(Outcome {
             reason,
             exit_code: None,

@@ -7,9 +7,9 @@ use end_to_end::{
     s3_server::{S3Server, Versitygw},
     tools::{Tool, require},
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use platform::{
-    object_store::{Cause, ObjectStore, StoreError, StoreSettings},
+    object_store::{ByteRange, Cause, ObjectStore, StoreError, StoreSettings},
     secret::Secret,
 };
 
@@ -19,7 +19,7 @@ const MIB: usize = 1024 * 1024;
 async fn the_story_of_an_object_on_the_server_inside_this_process() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = S3Server::start(folder.path().join("s3"), None).await.unwrap();
-    story(&server.settings()).await;
+    story(&server.settings(), false).await;
 
     let store = server.store().unwrap();
     store.put("kept", Bytes::from_static(b"over a restart"), "text/plain").await.unwrap();
@@ -35,17 +35,18 @@ async fn the_story_of_an_object_on_versitygw() {
     let tools = require(&[Tool::Versitygw], &|line| eprintln!("{line}")).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let server = Versitygw::start(&tools, &folder.path().join("s3")).await.unwrap();
-    story(&server.settings()).await;
+    story(&server.settings(), true).await;
 }
 
-async fn story(settings: &StoreSettings) {
+async fn story(settings: &StoreSettings, overrides: bool) {
     let store = ObjectStore::new(settings).unwrap();
     store.check().await.unwrap();
     small_objects(&store).await;
     large_objects(&store).await;
     a_failing_source_leaves_nothing(&store).await;
     pages_of_keys(&store).await;
-    presigned(&store).await;
+    presigned(&store, overrides).await;
+    presigned_for_another_host(settings).await;
     wrong_settings(settings).await;
 }
 
@@ -84,6 +85,14 @@ async fn large_objects(store: &ObjectStore) {
         }
         assert_eq!(at, size);
     }
+    for (offset, length) in [(0, 1), (5 * MIB - 1, 2), (10 * MIB - 3, 3)] {
+        let range = ByteRange { offset: offset as u64, length: length as u64 };
+        let content = store.get_range("b/large", Some(range)).await.unwrap().unwrap();
+        assert_eq!(content.size, range.length, "at {offset}");
+        let chunks: Vec<Bytes> = content.stream.try_collect().await.unwrap();
+        assert_eq!(chunks.concat(), (offset..offset + length).map(pattern).collect::<Vec<u8>>());
+    }
+    assert!(store.get_range("b/missing", Some(ByteRange { offset: 0, length: 1 })).await.unwrap().is_none());
 }
 
 async fn a_failing_source_leaves_nothing(store: &ObjectStore) {
@@ -115,15 +124,28 @@ async fn pages_of_keys(store: &ObjectStore) {
     assert!(store.list("nothing/", None, 10).await.unwrap().is_empty());
 }
 
-async fn presigned(store: &ObjectStore) {
+/// `overrides`: whether the server obeys what a presigned URL says of the headers of its answer.
+async fn presigned(store: &ObjectStore, overrides: bool) {
     store.put("e/ü =41.txt", Bytes::from_static(b"anyone"), "text/plain").await.unwrap();
-    let url = store.presign_get("e/ü =41.txt", Duration::from_secs(60)).await.unwrap();
+    let disposition = "attachment; filename=\"a.csv\"";
+    let url = store.presign_get("e/ü =41.txt", Duration::from_secs(60), "text/csv", disposition).await.unwrap();
     let answer = reqwest::get(&url).await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/plain");
+    if overrides {
+        assert_eq!(answer.headers()["content-type"], "text/csv");
+        assert_eq!(answer.headers()["content-disposition"], disposition);
+    }
     assert_eq!(answer.text().await.unwrap(), "anyone");
     let plain = reqwest::get(url.split('?').next().unwrap()).await.unwrap();
     assert_eq!(plain.status(), 403);
+}
+
+async fn presigned_for_another_host(settings: &StoreSettings) {
+    let public_endpoint = Some("https://files.example.org".to_owned());
+    let store = ObjectStore::new(&StoreSettings { public_endpoint, ..settings.clone() }).unwrap();
+    store.put("e/public", Bytes::from_static(b"x"), "text/plain").await.unwrap();
+    let url = store.presign_get("e/public", Duration::from_secs(60), "text/plain", "inline").await.unwrap();
+    assert!(url.starts_with("https://files.example.org/"), "{url}");
 }
 
 async fn wrong_settings(settings: &StoreSettings) {

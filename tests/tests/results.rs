@@ -29,7 +29,10 @@ async fn results(backend: Backend) {
         let answer = story.execute("snippet", json!({})).await?;
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
         assert_eq!(answer.text().await?, SNIPPET);
-        assert_eq!(document(story, "snippet").await?, json!({ "out": serde_json::from_str::<Value>(SNIPPET)? }));
+        assert_eq!(
+            document(story, "snippet").await?,
+            json!({ "out": { "value": serde_json::from_str::<Value>(SNIPPET)?, "mediaType": "application/json" } })
+        );
 
         let answer = story.execute("text", json!({})).await?;
         assert!(answer.headers()[header::CONTENT_TYPE].to_str()?.starts_with("text/plain"));

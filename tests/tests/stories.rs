@@ -46,6 +46,7 @@ mod no_store;
 mod object_store;
 mod ogc;
 mod openapi_valid;
+mod outputs;
 mod owslib;
 mod poison;
 mod proxy;

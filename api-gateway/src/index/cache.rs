@@ -94,7 +94,7 @@ impl RecordCache {
 fn size(record: &JobRecord) -> usize {
     let texts = [record.parameters.as_ref(), record.message.as_ref()];
     let gaps: usize = record.archive.gaps.iter().map(String::len).sum();
-    let lists = 256 * (record.results.len() + record.declared_outputs.len());
+    let lists = 256 * (record.results.len() + record.declared_outputs.len() + record.requested_outputs.len());
     1024 + texts.into_iter().flatten().map(String::len).sum::<usize>() + gaps + lists
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn job_results(context: &Context<'_>) -> Value {
         json!({"description": "The results, in the form that was asked for at execution", "content": {"*/*": {}}});
     of_jobs(context, Operation::new("jobResults", "jobs", "The results of one job"))
         .description("A failed job answers with what went wrong.")
-        .parameters(shared(&["jobID", "f"]))
+        .parameters(shared(&["jobID", "outputs", "f"]))
         .answer(200, results)
         .answer(
             204,
@@ -143,6 +143,21 @@ pub(crate) fn job_results(context: &Context<'_>) -> Value {
             ),
         )
         .exceptions(&[404])
+        .finish()
+}
+
+pub(crate) fn job_output(context: &Context<'_>) -> Value {
+    let value = |description: &str| {
+        let headers = [("ETag", "Hash of the value"), ("Accept-Ranges", "Ranges that can be asked for: bytes")];
+        answers::with_headers(json!({"description": description, "content": {"*/*": {}}}), &headers)
+    };
+    of_jobs(context, Operation::new("jobOutput", "jobs", "One output of one job"))
+        .description("The bytes of the output, or the one range of them that the header Range asks for.")
+        .parameters(shared(&["jobID", "outputID", "f", "Range", "If-Range", "If-None-Match"]))
+        .answer(200, value("The value"))
+        .answer(206, answers::with_headers(value("A part of the value"), &[("Content-Range", "Which part it is")]))
+        .answer(304, answers::empty("What the client has is still right"))
+        .exceptions(&[404, 416])
         .finish()
 }
 

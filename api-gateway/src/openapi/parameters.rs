@@ -42,6 +42,7 @@ pub(super) fn components(context: &Context<'_>) -> Value {
         "processID": path("processID", json!({"type": "string"}), "Id of a process"),
         "jobID": path("jobID", json!({"type": "string"}), "Id of a job"),
         "outputID": path("outputID", json!({"type": "string"}), "Id of an output"),
+        "outputs": query("outputs", texts.clone(), "Only these outputs"),
         "processes": query("processID", texts, "Only jobs of these processes"),
         "type": query(
             "type", json!({"type": "array", "items": {"type": "string", "enum": ["process"]}}),
@@ -60,6 +61,9 @@ pub(super) fn components(context: &Context<'_>) -> Value {
             "1 to 255 visible ASCII characters, which may be quoted: a request that is sent again with the same key and body \
              makes no second job",
         ),
+        "Range": header("Range", "Which bytes are wanted: one range is answered, several are not"),
+        "If-Range": header("If-Range", "Only if the entity tag is still this one; else everything is wanted"),
+        "If-None-Match": header("If-None-Match", "Only if the entity tag is none of these"),
         "Prefer": header(
             "Prefer",
             "`respond-async` for a job to come back for; `wait=N` for the longest time to wait for results, in seconds",

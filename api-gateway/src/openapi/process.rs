@@ -1,10 +1,8 @@
 //! What one process adds to the definition: schemas of its inputs and outputs, the body of its executions, its answers.
 
-use std::collections::BTreeSet;
-
 use protocol::{
     ProcessDefinition,
-    process::{DEFAULT_RESULT_MEDIA_TYPE, InputDescription, MaxOccurs, OutputDescription},
+    process::{InputDescription, MaxOccurs},
 };
 use serde_json::{Map, Value, json};
 
@@ -65,13 +63,13 @@ pub(super) fn results(process: &ProcessDefinition) -> Value {
     let description = &process.description;
     let mut content: Map<String, Value> = Map::new();
     let mut documents = vec![json!({"$ref": "#/components/schemas/results"})];
-    for (id, it) in &description.outputs {
+    for id in description.outputs.keys() {
         let schema = json!({"$ref": reference(&name(process, "output", id))});
-        for media_type in media_types(process, it) {
+        for media_type in process.offered_media_types(id).unwrap_or_default() {
             if media_type == JSON {
                 documents.push(schema.clone());
             } else {
-                content.insert(media_type, json!({"schema": {"type": "string", "format": "binary"}}));
+                content.insert(media_type.to_owned(), json!({"schema": {"type": "string", "format": "binary"}}));
             }
         }
     }
@@ -116,18 +114,6 @@ fn input(context: &Context<'_>, process: &ProcessDefinition, id: &str, it: &Inpu
         schema["description"] = description.text(context.language).into();
     }
     schema
-}
-
-/// The media types of an output: its schema's, or those of the schema's alternatives.
-fn media_types(process: &ProcessDefinition, output: &OutputDescription) -> BTreeSet<String> {
-    let of = |schema: &Value| schema.get("contentMediaType").and_then(Value::as_str).map(str::to_owned);
-    let alternatives = ["oneOf", "anyOf"].iter().filter_map(|word| output.schema.get(word)?.as_array()).flatten();
-    let mut found: BTreeSet<String> = alternatives.filter_map(of).chain(of(&output.schema)).collect();
-    if found.is_empty() {
-        let single = process.mimetype.clone().filter(|_| process.description.outputs.len() == 1);
-        found.insert(single.unwrap_or_else(|| DEFAULT_RESULT_MEDIA_TYPE.to_owned()));
-    }
-    found
 }
 
 /// Name of a schema among the components: letters, digits, `.`, `-` and `_` only (OpenAPI 3.0.3, Components Object).

@@ -2,51 +2,86 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use protocol::job_record::{DeclaredOutput, StoredResult, WHOLE_RESULT};
-use serde::de::IgnoredAny;
+use protocol::media_type;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::media_type;
+/// One member of a document.
+pub(super) enum Member<'a> {
+    /// A value.
+    Value {
+        /// Its media type.
+        media_type: &'a str,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// A link to a value.
+    Reference {
+        /// Its media type.
+        media_type: &'a str,
+        /// Its URL.
+        href: String,
+    },
+}
 
 /// Puts values together. JSON is copied byte for byte: numbers keep their digits, members their order.
-pub(super) fn document(declared: &[DeclaredOutput], values: &[(&StoredResult, Bytes)]) -> Vec<u8> {
-    if let [(whole, bytes)] = values
-        && whole.id == WHOLE_RESULT
-        && declared.len() > 1
-        && media_type::is_json(&whole.media_type)
-        && is_json_object(bytes)
-    {
-        // The container printed the document itself.
-        return bytes.trim_ascii().to_vec();
-    }
+pub(super) fn document(members: &[(&str, Member<'_>)]) -> Vec<u8> {
     let mut text = vec![b'{'];
-    for (index, (result, bytes)) in values.iter().enumerate() {
-        if index > 0 {
+    for (id, member) in members {
+        let Some(member) = shown(member) else { continue };
+        if text.len() > 1 {
             text.push(b',');
         }
-        text.extend_from_slice(Value::from(result.id.as_str()).to_string().as_bytes());
+        text.extend_from_slice(Value::from(*id).to_string().as_bytes());
         text.push(b':');
-        text.extend_from_slice(&member(&result.media_type, bytes));
+        text.extend_from_slice(&member);
     }
     text.push(b'}');
     text
 }
 
-/// One value: JSON as it is, plain text as a string, anything else qualified by its media type.
-fn member(media_type: &str, bytes: &[u8]) -> Vec<u8> {
+/// One member: strings, numbers, booleans, arrays and bounding boxes as they are, everything else qualified by its media
+/// type (schema `inlineOrRefData`, which has no bare object). JSON's null is no value.
+fn shown(member: &Member<'_>) -> Option<Vec<u8>> {
+    let (media_type, bytes) = match member {
+        Member::Reference { media_type, href } => {
+            return Some(json!({"href": href, "type": media_type}).to_string().into_bytes());
+        }
+        Member::Value { media_type, bytes } => (*media_type, bytes),
+    };
     if media_type::is_json(media_type) && is_json(bytes) {
-        return bytes.trim_ascii().to_vec();
+        let bytes = bytes.trim_ascii();
+        return match bytes.first() {
+            Some(b'n') => None,
+            Some(b'{') if !is_bounding_box(bytes) => Some(qualified(bytes, media_type)),
+            _ => Some(bytes.to_vec()),
+        };
     }
     let value = match std::str::from_utf8(bytes) {
-        Ok(text) if media_type::is_plain_text(media_type) => Value::from(text),
-        Ok(text) => json!({"value": text, "mediaType": media_type}),
-        Err(_) => json!({"value": BASE64_STANDARD.encode(bytes), "encoding": "base64", "mediaType": media_type}),
+        // What is called JSON for want of a better word, and is none, is what a string output printed.
+        Ok(text) if media_type::is_plain_text(media_type) || media_type::is_json(media_type) => Value::from(text),
+        Ok(text) if media_type::is_text(media_type) => json!({"value": text, "mediaType": media_type}),
+        _ => json!({"value": BASE64_STANDARD.encode(bytes), "encoding": "base64", "mediaType": media_type}),
     };
-    value.to_string().into_bytes()
+    Some(value.to_string().into_bytes())
 }
 
-fn is_json_object(bytes: &[u8]) -> bool {
-    bytes.trim_ascii_start().first() == Some(&b'{') && is_json(bytes)
+fn qualified(value: &[u8], media_type: &str) -> Vec<u8> {
+    let media_type = Value::from(media_type).to_string();
+    [b"{\"value\":", value, b",\"mediaType\":", media_type.as_bytes(), b"}"].concat()
+}
+
+/// Schema `bbox`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BoundingBox {
+    bbox: Vec<f64>,
+    #[serde(default, rename = "crs")]
+    _crs: Option<String>,
+}
+
+fn is_bounding_box(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<BoundingBox>(bytes).is_ok_and(|it| matches!(it.bbox.len(), 4 | 6))
 }
 
 fn is_json(bytes: &[u8]) -> bool {
@@ -55,80 +90,63 @@ fn is_json(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use protocol::job_record::Place;
-
     use super::*;
 
-    fn shown(declared: &[&str], values: &[(&str, &str, &[u8])]) -> String {
-        let output = |id: &&str| DeclaredOutput {
-            id: (*id).to_owned(),
-            media_type: "application/json".to_owned(),
-            unknown: protocol::Unknown::new(),
-        };
-        let declared: Vec<DeclaredOutput> = declared.iter().map(output).collect();
-        let stored: Vec<(StoredResult, Bytes)> = values
-            .iter()
-            .map(|(id, media_type, bytes)| {
-                let place = Place::Stream("s".to_owned());
-                let (id, media_type) = ((*id).to_owned(), (*media_type).to_owned());
-                let size = bytes.len() as u64;
-                (
-                    StoredResult {
-                        id,
-                        media_type,
-                        size,
-                        sha256: String::new(),
-                        place,
-                        unknown: protocol::Unknown::new(),
-                    },
-                    Bytes::copy_from_slice(bytes),
-                )
-            })
-            .collect();
-        let values: Vec<(&StoredResult, Bytes)> =
-            stored.iter().map(|(result, bytes)| (result, bytes.clone())).collect();
-        String::from_utf8(document(&declared, &values)).unwrap()
+    fn one(media_type: &str, bytes: &[u8]) -> String {
+        let bytes = Bytes::copy_from_slice(bytes);
+        String::from_utf8(document(&[("o", Member::Value { media_type, bytes })])).unwrap()
     }
 
     #[test]
     fn no_value_is_an_empty_object() {
-        assert_eq!(shown(&["a"], &[]), "{}");
+        assert_eq!(document(&[]), b"{}");
+        assert_eq!(one("application/json", b" null\n"), "{}");
     }
 
     #[test]
     fn json_is_copied_byte_for_byte() {
         let text = "{\"z\": 1.10, \"a\": 12345678901234567890123}";
-        assert_eq!(
-            shown(&["o"], &[("o", "application/json", format!("{text}\n").as_bytes())]),
-            format!("{{\"o\":{text}}}")
-        );
+        let expected = format!("{{\"o\":{{\"value\":{text},\"mediaType\":\"application/geo+json\"}}}}");
+        assert_eq!(one("application/geo+json", format!("{text}\n").as_bytes()), expected);
+        for bare in ["1.10", "true", "\"a\\u0062\"", "[1, {\"a\": 2}]"] {
+            assert_eq!(one("application/json", bare.as_bytes()), format!("{{\"o\":{bare}}}"));
+        }
+    }
+
+    #[test]
+    fn a_bounding_box_is_the_one_object_that_stands_bare() {
+        let crs = r#"{"bbox": [1, 2.5, 3, 4], "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}"#;
+        assert_eq!(one("application/json", crs.as_bytes()), format!("{{\"o\":{crs}}}"));
+        for other in [r#"{"bbox": [1, 2]}"#, r#"{"bbox": [1, 2, 3, 4], "x": 1}"#, r#"{"bbox": "x"}"#] {
+            assert!(one("application/json", other.as_bytes()).contains("mediaType"), "{other}");
+        }
     }
 
     #[test]
     fn plain_text_is_a_bare_string_and_other_text_is_qualified() {
-        assert_eq!(shown(&["o"], &[("o", "text/plain", b"a\n\"b\"\n")]), r#"{"o":"a\n\"b\"\n"}"#);
-        assert_eq!(shown(&["o"], &[("o", "text/csv", b"a,b")]), r#"{"o":{"value":"a,b","mediaType":"text/csv"}}"#);
+        assert_eq!(one("text/plain", b"a\n\"b\"\n"), r#"{"o":"a\n\"b\"\n"}"#);
+        assert_eq!(one("text/csv", b"a,b"), r#"{"o":{"value":"a,b","mediaType":"text/csv"}}"#);
     }
 
     #[test]
-    fn what_only_claims_to_be_json_is_qualified_text() {
-        let expected = r#"{"o":{"value":"{oops","mediaType":"application/json"}}"#;
-        assert_eq!(shown(&["o"], &[("o", "application/json", b"{oops")]), expected);
+    fn what_only_claims_to_be_json_is_a_string() {
+        assert_eq!(one("application/json", b"{oops"), r#"{"o":"{oops"}"#);
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_base64() {
+    fn bytes_are_base64_even_where_they_could_be_text() {
         let expected = r#"{"o":{"value":"/wA=","encoding":"base64","mediaType":"image/tiff"}}"#;
-        assert_eq!(shown(&["o"], &[("o", "image/tiff", b"\xff\x00")]), expected);
+        assert_eq!(one("image/tiff", b"\xff\x00"), expected);
+        assert!(one("image/tiff", b"abc").contains(r#""value":"YWJj","encoding":"base64""#));
+        assert!(one("text/plain", b"\xff").contains("base64"));
     }
 
     #[test]
-    fn one_blob_for_several_outputs_is_the_document_itself() {
-        let blob: (&str, &str, &[u8]) = (WHOLE_RESULT, "application/json", b" {\"a\": 1, \"b\": [2]}\n");
-        assert_eq!(shown(&["a", "b"], &[blob]), r#"{"a": 1, "b": [2]}"#);
-        let list: (&str, &str, &[u8]) = (WHOLE_RESULT, "application/json", b"[1]");
-        assert_eq!(shown(&["a", "b"], &[list]), r#"{"result":[1]}"#);
-        let undeclared: (&str, &str, &[u8]) = (WHOLE_RESULT, "application/json", b"{}");
-        assert_eq!(shown(&[], &[undeclared]), r#"{"result":{}}"#);
+    fn a_reference_is_a_link_with_its_type() {
+        let reference = |href: &str| Member::Reference { media_type: "image/tiff", href: href.into() };
+        let value = Member::Value { media_type: "application/json", bytes: Bytes::from_static(b"1") };
+        let text = document(&[("a", reference("http://x/a?b=\"c\"")), ("b", value)]);
+        let expected = r#"{"a":{"href":"http://x/a?b=\"c\"","type":"image/tiff"},"b":1}"#;
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
 }

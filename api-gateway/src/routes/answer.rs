@@ -55,6 +55,11 @@ pub(super) fn job_id(request: &HttpRequest) -> Result<JobId, GatewayError> {
     segment(request, "jobID").parse().map_err(|_| GatewayError::NoSuchJob)
 }
 
+/// The output id that the path names.
+pub(super) fn output_id(request: &HttpRequest) -> String {
+    segment(request, "outputID")
+}
+
 fn segment(request: &HttpRequest, name: &str) -> String {
     let raw = request.match_info().get(name).unwrap_or("");
     percent_encoding::percent_decode_str(raw).decode_utf8_lossy().into_owned()

@@ -10,7 +10,7 @@ use actix_web::{
     web,
 };
 use jiff::Timestamp;
-use protocol::{JobRecord, ProcessDefinition};
+use protocol::{JobRecord, ProcessDefinition, job_record::Status};
 use tracing::{Instrument, instrument};
 
 use super::answer;
@@ -24,7 +24,7 @@ use crate::{
     links::JSON,
     prefer::Preferences,
     query::Query,
-    results,
+    results::Asked,
     status::StatusInfo,
     validate::{self, Request},
 };
@@ -77,7 +77,7 @@ pub(super) async fn post(
     let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
     let Taken { record, wait, replayed } = take(&gateway, process, execution, mode, keyed).await?;
     drop(accepting);
-    let mut answer = respond(&gateway, &record, wait.zip(mode.limit())).await?;
+    let mut answer = respond(&gateway, &request, &record, wait.zip(mode.limit())).await?;
     if let Some(applied) = applied(mode, preferences) {
         answer.headers_mut().insert(header::HeaderName::from_static(PREFERENCE_APPLIED), applied);
     }
@@ -178,6 +178,7 @@ async fn take(
 #[instrument(skip_all, fields(job_id = %record.job_id))]
 async fn respond(
     gateway: &Gateway,
+    request: &HttpRequest,
     record: &Arc<JobRecord>,
     wait: Option<(Wait, Duration)>,
 ) -> Result<HttpResponse, GatewayError> {
@@ -187,12 +188,17 @@ async fn respond(
         return created(gateway, &latest);
     }
     let job = gateway.urls.job(&record.job_id);
-    let plan = results::plan(&latest, &job)?;
-    let mut answer = gateway.values.answer(&latest, plan, false).await?;
+    let asked = Asked::of(request, &Query::parse(request.query_string())?);
+    let answered = gateway.values.answer(&latest, &Asked { outputs: None, ..asked }).await;
+    // There is a job, whatever can be said of its results: its client has to learn of it.
+    let mut answer = answered.unwrap_or_else(|error| error.answer(request));
+    let is_named = latest.status == Status::Failed;
     if gateway.configuration.server.manager.sync_link
+        && !is_named
         && let Ok(link) = header::HeaderValue::from_str(&format!("<{job}>; rel=\"monitor\""))
     {
-        answer.headers_mut().insert(header::LINK, link);
+        // Outputs by reference have links of their own.
+        answer.headers_mut().append(header::LINK, link);
     }
     Ok(answer)
 }

@@ -1,15 +1,14 @@
 //! `/jobs/{id}/results`: the results of one job (requirements `/req/core/job-results…`).
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::answer;
-use crate::{app::Gateway, error::GatewayError, query::Query, results};
+use crate::{app::Gateway, error::GatewayError, query::Query, results::Asked};
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
-    Query::parse(request.query_string())?;
+    let query = Query::parse(request.query_string())?;
     answer::guard_jobs(&gateway, &request)?;
     let id = answer::job_id(&request)?;
     let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
-    let plan = results::plan(&record, &gateway.urls.job(&id))?;
-    gateway.values.answer(&record, plan, request.method() == Method::HEAD).await
+    gateway.values.answer(&record, &Asked::of(&request, &query)).await
 }

@@ -56,7 +56,7 @@ pub(super) fn summary(process: &ProcessDefinition, language: &str, urls: &Urls) 
     insert(&mut document, "metadata", it.metadata.clone());
     insert(&mut document, "additionalParameters", it.additional_parameters.clone());
     document.insert("jobControlOptions".into(), json!(it.job_control_options));
-    document.insert("outputTransmission".into(), json!(["value"]));
+    document.insert("outputTransmission".into(), json!(["value", "reference"]));
     document.insert("links".into(), links.into());
     document
 }

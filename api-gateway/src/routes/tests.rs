@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use protocol::{
     JobId, JobRecord,
     configuration::Configuration,
-    job_record::{ArchiveState, Outcome, Reason, ResponseForm, Status},
+    job_record::{ArchiveState, Outcome, Place, Reason, ResponseForm, Status, StoredResult},
 };
 use serde_json::{Value, json};
 
@@ -325,6 +325,33 @@ async fn a_finished_job_is_answered_from_memory() {
 }
 
 #[actix_web::test]
+async fn an_output_that_a_job_does_not_have_is_told_with_those_that_it_has() {
+    let gateway = testing::gateway().await;
+    let id = job(&gateway, Status::Successful, |record| {
+        record.results = vec![StoredResult {
+            id: "a b".into(),
+            media_type: "text/csv".into(),
+            size: 10,
+            sha256: "abc".into(),
+            place: Place::Stream("results.open.x.y.z".into()),
+            is_member: false,
+            unknown: protocol::Unknown::new(),
+        }];
+    });
+    let answer = get(&gateway, &format!("/jobs/{id}/results/out")).await;
+    assert!(answer.is_exception(404, "no-such-output"));
+    assert!(answer.json()["detail"].as_str().unwrap().ends_with("it has: a b"), "{}", answer.json());
+    let path = format!("/jobs/{id}/results/a%20b");
+    let range = test::TestRequest::get().uri(&path).insert_header(("range", "bytes=10-"));
+    let answer = call(&gateway, range).await;
+    assert!(answer.is_exception(416, "range-not-satisfiable"));
+    assert_eq!(answer.header("content-range"), "bytes */10");
+    let known = test::TestRequest::get().uri(&path).insert_header(("if-none-match", "\"abc\""));
+    let answer = call(&gateway, known).await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag"), answer.body.len()), (304, "\"abc\"", 0));
+}
+
+#[actix_web::test]
 async fn a_failed_and_a_dismissed_job_answer_exceptions() {
     let gateway = testing::gateway().await;
     let message = "the container ended with exit code 3";
@@ -376,7 +403,8 @@ async fn protected_jobs_want_the_token() {
     configuration.server.manager.protect_jobs = Some(true);
     let gateway = testing::with(configuration, Some(TOKEN)).await;
     let id = JobId::generate(1);
-    for path in ["/jobs".to_owned(), format!("/jobs/{id}"), format!("/jobs/{id}/results")] {
+    let paths = ["", "/ID", "/ID/results", "/ID/results/out"].map(|path| format!("/jobs{path}"));
+    for path in paths.map(|path| path.replace("ID", &id.to_string())) {
         assert!(get(&gateway, &path).await.is_exception(401, "unauthorized"), "{path}");
     }
     let request = test::TestRequest::get().uri("/jobs").insert_header(("authorization", format!("Bearer {TOKEN}")));

@@ -1,5 +1,7 @@
 //! What clients see of a process: `processor.metadata` of the configuration file.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -86,6 +88,53 @@ impl OutputDescription {
     /// The media type that the schema names as `contentMediaType`.
     pub fn media_type(&self) -> Option<&str> {
         self.schema.get("contentMediaType").and_then(Value::as_str)
+    }
+
+    /// The encoding that the schema names as `contentEncoding`, or as the formats `byte` and `binary` of OpenAPI.
+    pub fn encoding(&self) -> Option<&str> {
+        let named = self.schema.get("contentEncoding").and_then(Value::as_str);
+        named.or_else(|| match self.schema.get("format").and_then(Value::as_str) {
+            Some("byte") => Some("base64"),
+            Some("binary") => Some("binary"),
+            _ => None,
+        })
+    }
+
+    /// The media type of its value among those of several outputs: that of the schema, else plain text or bytes for a
+    /// string, else JSON.
+    pub fn media_type_or_default(&self) -> &str {
+        self.media_type().unwrap_or_else(|| default_media_type(&self.schema))
+    }
+
+    /// The media types that the schema offers, or else its branches (`oneOf`, `anyOf`, `allOf`), each once; `fallback`
+    /// where none is named.
+    pub fn media_types<'a>(&'a self, fallback: &'a str) -> Vec<&'a str> {
+        let branches =
+            |keys: &'static [&'static str]| keys.iter().filter_map(|key| self.schema.get(*key)?.as_array()).flatten();
+        let named = |schema: &'a Value| schema.get("contentMediaType").and_then(Value::as_str);
+        let mut offered: Vec<&str> = self.media_type().into_iter().collect();
+        offered.extend(branches(&["allOf"]).filter_map(named));
+        if branches(&["oneOf", "anyOf"]).any(|branch| named(branch).is_some()) {
+            let each = branches(&["oneOf", "anyOf"]);
+            offered.extend(each.map(|branch| named(branch).unwrap_or_else(|| default_media_type(branch))));
+        }
+        if offered.is_empty() {
+            offered.push(fallback);
+        }
+        let mut seen = HashSet::new();
+        offered.retain(|media_type| seen.insert(*media_type));
+        offered
+    }
+}
+
+/// The media type of a schema that names none.
+fn default_media_type(schema: &Value) -> &'static str {
+    match schema.get("type").and_then(Value::as_str) {
+        Some("string") => match schema.get("format").and_then(Value::as_str) {
+            Some("byte" | "binary") => "application/octet-stream",
+            _ => "text/plain",
+        },
+        _ => super::DEFAULT_RESULT_MEDIA_TYPE,
     }
 }
 
@@ -185,5 +234,48 @@ impl JobControlOptions {
 impl Serialize for JobControlOptions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.names())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn output(schema: Value) -> OutputDescription {
+        let title = "Output".into();
+        let (description, keywords, metadata, additional_parameters) = (None, None, None, None);
+        OutputDescription { title, description, schema, keywords, metadata, additional_parameters }
+    }
+
+    #[test]
+    fn an_output_offers_the_media_types_of_its_schema_and_of_its_branches() {
+        let offered = |schema: Value| {
+            let output = output(schema);
+            output.media_types("a/fallback").iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(offered(json!({"type": "object"})), ["a/fallback"]);
+        assert_eq!(offered(json!({"contentMediaType": "image/tiff"})), ["image/tiff"]);
+        let one_of = json!({"oneOf": [
+            {"type": "string", "contentMediaType": "image/tiff"}, {"type": "string", "contentMediaType": "image/png"},
+            {"type": "object"}, {"type": "string", "contentMediaType": "image/png"},
+        ]});
+        assert_eq!(offered(one_of), ["image/tiff", "image/png", "application/json"]);
+        assert_eq!(offered(json!({"oneOf": [{"type": "string"}, {"type": "object"}]})), ["a/fallback"]);
+    }
+
+    #[test]
+    fn a_string_is_plain_text_or_bytes_where_its_schema_says_no_more() {
+        let told = |schema: Value| {
+            let output = output(schema);
+            (output.media_type_or_default().to_owned(), output.encoding().map(str::to_owned))
+        };
+        assert_eq!(told(json!({"type": "string"})), ("text/plain".into(), None));
+        assert_eq!(told(json!({"type": "integer"})), ("application/json".into(), None));
+        let bytes = ("application/octet-stream".into(), Some("base64".into()));
+        assert_eq!(told(json!({"type": "string", "format": "byte"})), bytes);
+        let tiff = json!({"type": "string", "contentMediaType": "image/tiff", "contentEncoding": "binary"});
+        assert_eq!(told(tiff), ("image/tiff".into(), Some("binary".into())));
     }
 }

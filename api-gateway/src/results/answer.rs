@@ -1,0 +1,113 @@
+//! From a plan to an HTTP answer.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    body::SizedStream,
+    http::{StatusCode, header},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use protocol::JobRecord;
+
+use super::{
+    document::{Member, document},
+    multipart::{self, Part},
+    plan::{Asked, Chosen, Plan, plan},
+    printed::{Output, Printed},
+    reference::link,
+    successful,
+    values::{Bytestream, Values},
+};
+use crate::{error::GatewayError, links::JSON, media_type};
+
+impl Values {
+    /// The results of a job, in the form that the execution and this request ask for.
+    ///
+    /// # Errors
+    /// When the job has none, what is asked for is not there or not in a form that is wanted, or can't be read.
+    pub async fn answer(&self, record: &JobRecord, asked: &Asked) -> Result<HttpResponse, GatewayError> {
+        successful(record, &self.urls.job(&record.job_id))?;
+        let printed = Printed::of(record, self).await?;
+        match plan(record, &printed, asked)? {
+            Plan::Nothing => Ok(HttpResponse::NoContent().finish()),
+            Plan::Value(output) => {
+                let value = if asked.head { stream::empty().boxed() } else { self.open(output, None).await? };
+                let mut answer = HttpResponse::build(StatusCode::OK);
+                answer.content_type(media_type::header_value(&output.media_type));
+                Ok(sized(&mut answer, output.size, value))
+            }
+            Plan::References(outputs) => {
+                let mut answer = HttpResponse::NoContent();
+                for output in outputs {
+                    answer.append_header((header::LINK, link(&self.url(record, output).await, output)));
+                }
+                Ok(answer.finish())
+            }
+            Plan::Multipart(chosen) => self.multipart(record, &chosen, asked.head).await,
+            Plan::Document(chosen) => self.document(record, &chosen).await,
+        }
+    }
+
+    async fn multipart(
+        &self,
+        record: &JobRecord,
+        chosen: &[Chosen<'_>],
+        head: bool,
+    ) -> Result<HttpResponse, GatewayError> {
+        let boundary = multipart::boundary();
+        let mut parts = Vec::with_capacity(chosen.len());
+        let mut has_value = false;
+        for Chosen { output, by_reference } in chosen {
+            parts.push(if *by_reference {
+                let url = self.url(record, output).await;
+                let value = stream::empty().boxed();
+                Part { head: multipart::head(&boundary, output, Some(&url)), size: 0, value }
+            } else {
+                // The first is opened at once, so that a store that is away is told by a status.
+                let value = match (head, has_value) {
+                    (true, _) => stream::empty().boxed(),
+                    (false, false) => self.open(output, None).await?,
+                    (false, true) => self.open_later((*output).clone()),
+                };
+                has_value = true;
+                Part { head: multipart::head(&boundary, output, None), size: output.size, value }
+            });
+        }
+        let length = multipart::length(&boundary, &parts);
+        let mut answer = HttpResponse::build(StatusCode::OK);
+        if let Some(root) = chosen.first() {
+            answer.content_type(multipart::content_type(&boundary, root.output));
+        }
+        let body = if head { stream::empty().boxed() } else { multipart::body(&boundary, parts) };
+        Ok(sized(&mut answer, length, body))
+    }
+
+    fn open_later(&self, output: Output) -> Bytestream {
+        let values = self.clone();
+        stream::once(async move { values.open(&output, None).await }).try_flatten().boxed()
+    }
+
+    async fn document(&self, record: &JobRecord, chosen: &[Chosen<'_>]) -> Result<HttpResponse, GatewayError> {
+        let size = chosen.iter().filter(|it| !it.by_reference).map(|it| it.output.size).sum();
+        if size > self.max_document {
+            let results = self.urls.results(&record.job_id);
+            return Err(GatewayError::TooLargeForDocument { size, limit: self.max_document, results });
+        }
+        let mut members = Vec::with_capacity(chosen.len());
+        for Chosen { output, by_reference } in chosen {
+            let media_type = output.media_type.as_str();
+            let member = if *by_reference {
+                Member::Reference { media_type, href: self.url(record, output).await }
+            } else {
+                Member::Value { media_type, bytes: self.read(output).await? }
+            };
+            members.push((output.id.as_str(), member));
+        }
+        Ok(HttpResponse::Ok().content_type(JSON).body(document(&members)))
+    }
+}
+
+pub(super) fn sized(answer: &mut HttpResponseBuilder, size: u64, chunks: Bytestream) -> HttpResponse {
+    // Results are whatever a container printed: no browser may guess at them.
+    answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    answer.body(SizedStream::new(size, chunks))
+}

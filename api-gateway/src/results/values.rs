@@ -1,0 +1,155 @@
+//! The bytes of outputs: from the bucket, or from the stream where there is none.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use platform::{
+    job_store::JobStore,
+    object_store::{ByteRange, StoreError},
+    publish,
+    telemetry::chain,
+};
+use protocol::job_record::Place;
+use tokio::runtime::Handle;
+use tracing::warn;
+
+use super::printed::{Content, Output};
+use crate::{
+    error::GatewayError,
+    links::Urls,
+    settings::{GatewaySettings, ReferenceUrls},
+};
+
+/// Where values are read from; cheap to clone.
+#[derive(Clone)]
+pub struct Values {
+    pub(super) store: JobStore,
+    pub(super) runtime: Handle,
+    pub(super) urls: Arc<Urls>,
+    /// Bytes of values in a document.
+    pub(super) max_document: u64,
+    /// How long presigned URLs are valid, where references are such.
+    pub(super) presigned: Option<Duration>,
+}
+
+/// A value that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ValueError {
+    #[error("the bucket could not be read")]
+    Bucket(#[source] StoreError),
+    #[error("the stream could not be read")]
+    Stream(#[source] publish::StreamError),
+    #[error("the result is not at its place")]
+    Gone,
+    #[error("the result has another size than the job's record says")]
+    Changed,
+    #[error("the result is in a bucket, and none is configured")]
+    NoBucket,
+    #[error("the result is at a place that this version does not know")]
+    UnknownPlace,
+    #[error("the task that reads the result was lost")]
+    Lost,
+}
+
+impl From<ValueError> for GatewayError {
+    fn from(error: ValueError) -> Self {
+        match &error {
+            ValueError::Stream(_) => Self::Unavailable(Box::new(error)),
+            ValueError::Bucket(cause) if cause.is_transient() => Self::Unavailable(Box::new(error)),
+            _ => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+/// Bytes on their way.
+pub(super) type Bytestream = BoxStream<'static, Result<Bytes, ValueError>>;
+
+impl Values {
+    /// Reads are done on `runtime`, the one that the clients were made on.
+    pub fn new(store: JobStore, runtime: Handle, urls: Arc<Urls>, settings: &GatewaySettings) -> Self {
+        let presigned = (settings.reference_urls == ReferenceUrls::Presigned).then_some(settings.presigned_expiry);
+        Self { store, runtime, urls, max_document: settings.max_document, presigned }
+    }
+
+    /// Opens an output, or a range of it that it has.
+    pub(super) async fn open(&self, output: &Output, range: Option<ByteRange>) -> Result<Bytestream, ValueError> {
+        let place = match &output.content {
+            Content::Held(bytes) => return Ok(once(part(bytes, range)?)),
+            Content::Stored(place) => place.clone(),
+        };
+        let expected = range.map_or(output.size, |range| range.length);
+        let store = self.store.clone();
+        let reading = self.runtime.spawn(async move {
+            match place {
+                Place::Other(_) => Err(ValueError::UnknownPlace),
+                Place::Object(key) => {
+                    let objects = store.objects().ok_or(ValueError::NoBucket)?;
+                    let content = objects.get_range(&key, range).await.map_err(ValueError::Bucket)?;
+                    let content = content.ok_or(ValueError::Gone)?;
+                    if content.size != expected {
+                        return Err(ValueError::Changed);
+                    }
+                    // The head of the answer is sent by then: nobody else tells of this.
+                    let logged = content.stream.inspect_err(
+                        |error| warn!(error = %chain(error), "a result broke off while it was being sent"),
+                    );
+                    Ok(logged.map_err(ValueError::Bucket).boxed())
+                }
+                Place::Stream(subject) => {
+                    let message = publish::last(store.nats(), &subject).await.map_err(ValueError::Stream)?;
+                    let payload = message.ok_or(ValueError::Gone)?.payload;
+                    let part = part(&payload, range)?;
+                    if u64::try_from(part.len()).unwrap_or(u64::MAX) != expected {
+                        return Err(ValueError::Changed);
+                    }
+                    Ok(once(part))
+                }
+            }
+        });
+        reading.await.unwrap_or(Err(ValueError::Lost))
+    }
+
+    /// Reads an output whole. Its size was held against [`Self::max_document`] before.
+    pub(super) async fn read(&self, output: &Output) -> Result<Bytes, GatewayError> {
+        let mut value = self.open(output, None).await?;
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = value.try_next().await? {
+            bytes.extend_from_slice(&chunk);
+            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > output.size {
+                return Err(ValueError::Changed.into());
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+fn once(bytes: Bytes) -> Bytestream {
+    futures::stream::once(async move { Ok(bytes) }).boxed()
+}
+
+fn part(bytes: &Bytes, range: Option<ByteRange>) -> Result<Bytes, ValueError> {
+    let Some(ByteRange { offset, length }) = range else { return Ok(bytes.clone()) };
+    let start = usize::try_from(offset).map_err(|_| ValueError::Changed)?;
+    let length = usize::try_from(length).map_err(|_| ValueError::Changed)?;
+    match start.checked_add(length) {
+        Some(end) if end <= bytes.len() => Ok(bytes.slice(start..end)),
+        _ => Err(ValueError::Changed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_never_read_beyond_the_bytes_that_there_are() {
+        let bytes = Bytes::from_static(b"0123456789");
+        let cut = |offset, length| part(&bytes, Some(ByteRange { offset, length })).ok();
+        assert_eq!(cut(2, 3).as_deref(), Some(b"234".as_slice()));
+        assert_eq!(cut(9, 1).as_deref(), Some(b"9".as_slice()));
+        assert_eq!(cut(9, 2), None);
+        assert_eq!(cut(u64::MAX, u64::MAX), None);
+        assert_eq!(part(&bytes, None).unwrap(), bytes);
+    }
+}
