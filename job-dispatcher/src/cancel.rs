@@ -12,6 +12,7 @@ use platform::{
 };
 use protocol::{
     Event, JobEvent, JobRecord,
+    job_record::Status,
     names::subjects::{self, CANCELLING_CONSUMER, CLEARING_CONSUMER},
 };
 use tokio_util::sync::CancellationToken;
@@ -44,19 +45,18 @@ enum CancelError {
 impl Canceller {
     /// Ends dismissed jobs until `stop`.
     pub async fn dismissed(self, stop: CancellationToken) {
-        self.run(CANCELLING_CONSUMER, Event::Dismissed, stop).await;
+        self.run(CANCELLING_CONSUMER, &[Event::Dismissed], stop).await;
     }
 
-    /// Clears up after removed jobs until `stop`: whoever removes a job may have been faster than its end. A consumer of its
-    /// own: replicas of an earlier version make the other one what they know.
-    pub async fn removed(self, stop: CancellationToken) {
-        self.run(CLEARING_CONSUMER, Event::Removed, stop).await;
+    /// Clears up after jobs that are archived now, or removed, until `stop`.
+    pub async fn over(self, stop: CancellationToken) {
+        self.run(CLEARING_CONSUMER, &[Event::Archived, Event::Removed], stop).await;
     }
 
-    async fn run(self, consumer: &str, event: Event, stop: CancellationToken) {
+    async fn run(self, consumer: &str, events: &[Event], stop: CancellationToken) {
         let queue = WorkQueue {
             consumer: consumer.to_owned(),
-            filters: vec![subjects::events_of_kind(event)],
+            filters: events.iter().copied().map(subjects::events_of_kind).collect(),
             max_in_hand: 256,
             max_here: 32,
         };
@@ -73,27 +73,56 @@ impl Canceller {
             Ok(event) => event.into_record(),
             Err(error) => return Verdict::Poison { why: format!("not a job event: {}", json_error(&error)) },
         };
-        match self.end(&record).await {
+        let event = subjects::parse_event(&delivery.subject).map(|(_, _, event)| event);
+        let ended = match end_of(event, &record) {
+            Some(end) => self.end(&record, end).await,
+            None => Ok(()),
+        };
+        match ended {
             Ok(()) => Verdict::Done,
             Err(error) => Verdict::Retry { after: delivery.backoff(Duration::from_secs(60)), why: chain(&error) },
         }
     }
 
-    async fn end(&self, record: &JobRecord) -> Result<(), CancelError> {
+    async fn end(&self, record: &JobRecord, end: End) -> Result<(), CancelError> {
         failpoint::reach("dispatcher.before-cancel");
         if let Some(workload) = &record.workload
             && let Some(seen) = self.executor.observe(&workload.job_name).await?
             && seen.job_id == record.job_id
         {
-            self.executor.delete(&seen.job_name, &seen.uid).await?;
+            match end {
+                End::Stop => self.executor.stop(&seen).await?,
+                End::Delete => self.executor.delete(&seen.job_name, &seen.uid).await?,
+            }
         }
-        // Whoever holds the launch here lets go at once, and elsewhere when the watch tells of the deletion. When the watcher
+        // Whoever holds the launch here lets go at once, and elsewhere when the watch tells of its end. When the watcher
         // is gone, this process ends.
         self.watcher.send(Over(record.job_id)).await.ok();
         if !may_be_under_way(record) {
             self.store.forget_request(&record.job_id).await?;
         }
         Ok(())
+    }
+}
+
+/// How what a job runs is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its log is still to be read.
+    Stop,
+    /// Nothing of it is wanted any more.
+    Delete,
+}
+
+/// What an event asks for; `None` where it asks for nothing.
+fn end_of(event: Option<Event>, record: &JobRecord) -> Option<End> {
+    match event? {
+        Event::Removed => Some(End::Delete),
+        Event::Dismissed | Event::Archived if record.status == Status::Dismissed => {
+            Some(if record.archive.state.is_settled() { End::Delete } else { End::Stop })
+        }
+        // Its Job stays for a while: see the sweep.
+        _ => None,
     }
 }
 
@@ -112,6 +141,20 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn what_a_dismissed_job_runs_is_deleted_only_once_its_log_is_archived() {
+        let (now, id) = (Timestamp::UNIX_EPOCH, JobId::generate(1));
+        let of = |event, status, archive| {
+            let record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, archive);
+            end_of(Some(event), &JobRecord { status, ..record })
+        };
+        assert_eq!(of(Event::Dismissed, Status::Dismissed, ArchiveState::Pending), Some(End::Stop));
+        assert_eq!(of(Event::Dismissed, Status::Dismissed, ArchiveState::Off), Some(End::Delete));
+        assert_eq!(of(Event::Archived, Status::Dismissed, ArchiveState::Gap), Some(End::Delete));
+        assert_eq!(of(Event::Archived, Status::Successful, ArchiveState::Stored), None);
+        assert_eq!(of(Event::Removed, Status::Dismissed, ArchiveState::Pending), Some(End::Delete));
+    }
 
     #[test]
     fn a_request_stays_as_long_as_a_launch_may_create_what_nobody_names() {

@@ -227,6 +227,18 @@ impl Executor {
         }
     }
 
+    /// Ends that one incarnation of a job in a way that leaves its log to be read; where there is none, deletes it.
+    ///
+    /// # Errors
+    /// When the executor did not answer.
+    pub async fn stop(&self, seen: &Observation) -> Result<(), ExecutorError> {
+        match self {
+            Self::Kubernetes(executor) => executor.stop(seen).await,
+            // Its folder stays until it is released.
+            Self::Local(executor) => executor.delete(&seen.job_name, &seen.uid).await,
+        }
+    }
+
     /// Deletes that one incarnation of a job, its pods with it. Success when it is gone already.
     ///
     /// # Errors
@@ -254,5 +266,17 @@ impl Observation {
             .iter()
             .flat_map(|pod| &pod.containers)
             .any(|container| !container.init && !matches!(container.state, ContainerState::Waiting { .. }))
+    }
+}
+
+impl PodObservation {
+    /// True once one of its containers runs or ran.
+    pub fn has_log(&self) -> bool {
+        !self.containers.iter().all(|container| matches!(container.state, ContainerState::Waiting { .. }))
+    }
+
+    /// True once all of its containers have ended.
+    pub fn is_over(&self) -> bool {
+        self.containers.iter().all(|container| matches!(container.state, ContainerState::Terminated { .. }))
     }
 }

@@ -155,7 +155,7 @@ async fn serve(
         }
         let canceller = Canceller { store: store.clone(), executor: executor.clone(), watcher: watcher.clone() };
         tasks.spawn_on(canceller.clone().dismissed(stop.clone()), &runtime);
-        tasks.spawn_on(canceller.removed(stop.clone()), &runtime);
+        tasks.spawn_on(canceller.over(stop.clone()), &runtime);
         let sweep = Sweep {
             store,
             executor,

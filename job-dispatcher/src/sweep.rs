@@ -150,9 +150,18 @@ impl Sweep {
         if is_done_with(&stored.record, object, Timestamp::now(), self.keep) {
             info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of the job");
             self.executor.delete(&object.job_name, &object.uid).await?;
+        } else if is_to_be_stopped(&stored.record)
+            && let Some(seen) = self.executor.observe(&object.job_name).await?.filter(|seen| seen.uid == object.uid)
+        {
+            self.executor.stop(&seen).await?;
         }
         Ok(true)
     }
+}
+
+/// True of an object that is not to go on, and whose log is still to be read: pure.
+fn is_to_be_stopped(record: &JobRecord) -> bool {
+    record.status == Status::Dismissed && !record.archive.state.is_settled()
 }
 
 /// True when an object may go: pure.
@@ -167,10 +176,8 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
         Some(Reason::ImagePull | Reason::Unschedulable | Reason::Deadline | Reason::ConfigError | Reason::StartError)
     );
     let is_old = now.duration_since(record.updated) >= keep.try_into().unwrap_or(jiff::SignedDuration::MAX);
-    // What a dismissed job runs is not to go on; its pod is held until its log is archived.
-    is_other
-        || record.status == Status::Dismissed
-        || (record.archive.state.is_settled() && (is_old || never_ended_by_itself))
+    let is_dismissed = record.status == Status::Dismissed;
+    is_other || (record.archive.state.is_settled() && (is_old || is_dismissed || never_ended_by_itself))
 }
 
 #[cfg(test)]
@@ -209,6 +216,10 @@ mod tests {
         assert!(goes(&record(Status::Successful, ArchiveState::Stored, "u"), 60));
         assert!(!goes(&record(Status::Failed, ArchiveState::Unavailable, "u"), 60));
         assert!(goes(&record(Status::Successful, ArchiveState::Stored, "other"), 0));
-        assert!(goes(&record(Status::Dismissed, ArchiveState::Pending, "u"), 0));
+        assert!(goes(&record(Status::Dismissed, ArchiveState::Stored, "u"), 0));
+        assert!(goes(&record(Status::Dismissed, ArchiveState::Pending, "other"), 0));
+        let unread = record(Status::Dismissed, ArchiveState::Pending, "u");
+        assert!(!goes(&unread, 100) && is_to_be_stopped(&unread), "its log would be lost");
+        assert!(!is_to_be_stopped(&record(Status::Running, ArchiveState::Pending, "u")));
     }
 }

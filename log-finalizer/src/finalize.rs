@@ -246,6 +246,11 @@ impl Finalizer {
         self.is_over(record, At::Log, self.settings.log_deadline)
     }
 
+    /// True once this process has failed for so long at reading the log.
+    pub(crate) fn has_failed_for(&self, record: &JobRecord, limit: Duration) -> bool {
+        self.is_over(record, At::Log, limit)
+    }
+
     fn is_over(&self, record: &JobRecord, at: At, limit: Duration) -> bool {
         seal::is_past(record, limit, Timestamp::now()) && self.tries.are_for(&record.job_id, at, limit, Instant::now())
     }

@@ -27,6 +27,8 @@ pub struct Pod {
     pub containers: Vec<Container>,
     /// True as long as containers that have not started may still do so.
     pub may_start: bool,
+    /// True once it is to be deleted: its log goes with its containers, soon after they stopped.
+    pub is_deleted: bool,
 }
 
 /// One container of a pod.
@@ -106,8 +108,8 @@ pub enum PodsError {
         /// Name of the container.
         container: String,
     },
-    /// The log of a dismissed job may only just begin: its pod is about to be deleted.
-    #[error("the pod is not being deleted yet")]
+    /// The log of a dismissed job may only just begin: its pod is about to be stopped.
+    #[error("the pod is not being stopped yet")]
     Starting,
     /// The result can't be written on the workload.
     #[error("the workload can't be annotated")]

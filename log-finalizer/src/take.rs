@@ -1,5 +1,7 @@
 //! Takes from a job's pod what is to be kept: the log into the archive, the result into its place.
 
+use std::time::Duration;
+
 use platform::{object_store::ObjectStore, publish, telemetry::chain};
 use protocol::{
     JobRecord,
@@ -35,6 +37,14 @@ impl Taken {
     }
 }
 
+/// How long the log of a pod that is being deleted is tried once its containers have stopped: a kubelet removes them at
+/// once, and answers for ever that it can't find them.
+const DELETED_LOG_DEADLINE: Duration = Duration::from_secs(30);
+
+fn has_running(pod: &Pod) -> bool {
+    pod.containers.iter().any(|container| container.running)
+}
+
 impl Finalizer {
     /// Takes log and result of a job in `phase`; `None` when the job left that phase meanwhile, so that nothing of it may
     /// be overwritten any more.
@@ -59,7 +69,7 @@ impl Finalizer {
             }
             found => found?,
         };
-        let is_late = self.is_late(record);
+        let mut is_late = self.is_late(record);
         let Some((source, mut pod)) = found else {
             let why = match &workload.pod_name {
                 Some(_) => "the pod was gone before its log was read",
@@ -68,6 +78,7 @@ impl Finalizer {
             let failure = Some(seal::not_collected(false));
             return Ok(Some(Taken::missing(self.absent(record, epoch, why), failure)));
         };
+        is_late |= pod.is_deleted && !has_running(&pod) && self.has_failed_for(record, DELETED_LOG_DEADLINE);
         if let Some(running) = pod.containers.iter().find(|container| container.running && !is_late) {
             return Err(PodsError::Running { container: running.name.clone() }.into());
         }

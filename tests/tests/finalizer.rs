@@ -552,6 +552,7 @@ impl FakePods {
             name: "pod-1".into(),
             containers: vec![container("fetch", true), container("main", false)],
             may_start: false,
+            is_deleted: false,
         };
         Self {
             pod: Mutex::new(Some(pod)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, ListParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     config::KubeConfigOptions,
     core::response::Status,
 };
@@ -16,10 +16,12 @@ use protocol::{
     job_record::Reason,
     names::{environment, kubernetes as names},
 };
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use super::{Change, CreateError, ExecutorError, JobPlan, Observation};
+use super::{Change, CreateError, ExecutorError, JobPlan, Observation, PodObservation};
 use crate::manifest;
 
 /// How long one answer may take.
@@ -103,6 +105,34 @@ impl KubernetesExecutor {
         let of_job = ListParams::default().labels(&format!("{}={job_id}", names::LABEL_JOB_ID));
         let pods = limited(self.pods.list(&of_job)).await.map_err(ExecutorError)?.map_err(boxed)?;
         Ok(observation::observe(&job, pods.items.iter()))
+    }
+
+    /// A kubelet removes the containers of a pod that is being deleted as soon as they have stopped, and their logs with them.
+    /// So the pod is not deleted: its time is over, which ends it in the same way, and keeps it as one that failed
+    /// (`activeDeadlineSeconds` may be set on a running pod).
+    pub(super) async fn stop(&self, seen: &Observation) -> Result<(), ExecutorError> {
+        let has_log = |pod: &PodObservation| pod.has_log() && !pod.terminating;
+        if !seen.pods.iter().any(has_log) {
+            return self.delete(&seen.job_name, &seen.uid).await;
+        }
+        for pod in &seen.pods {
+            if !has_log(pod) || pod.is_over() {
+                continue;
+            }
+            let over = Patch::Merge(json!({ "metadata": { "uid": pod.uid }, "spec": { "activeDeadlineSeconds": 1 } }));
+            let patched = limited(self.pods.patch(&pod.name, &PatchParams::default(), &over)).await;
+            match patched.map_err(ExecutorError)? {
+                Ok(_) => {}
+                // Gone, or another pod of that name: ours is gone.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
+                    warn!(job_id = %seen.job_id, %status, "the pod can't be stopped: it is deleted, and its log may be lost");
+                    return self.delete(&seen.job_name, &seen.uid).await;
+                }
+                Err(error) => return Err(boxed(error)),
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn delete(&self, job_name: &str, uid: &str) -> Result<(), ExecutorError> {

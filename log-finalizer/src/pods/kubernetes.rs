@@ -286,8 +286,8 @@ fn pod_of(pod: &KubePod) -> Pod {
     };
     let init = spec.init_containers.unwrap_or_default().into_iter().map(|spec| container(true, false, spec));
     let main = spec.containers.into_iter().enumerate().map(|(index, spec)| container(false, index == 0, spec));
-    let may_start = may_run && pod.metadata.deletion_timestamp.is_none();
-    Pod { name: pod.name_any(), containers: init.chain(main).collect(), may_start }
+    let is_deleted = pod.metadata.deletion_timestamp.is_some();
+    Pod { name: pod.name_any(), containers: init.chain(main).collect(), may_start: may_run && !is_deleted, is_deleted }
 }
 
 /// False once the pod's phase is its last, or nobody will say any more that its containers ended: a grace period of 0 is

@@ -80,7 +80,7 @@ impl FolderOf {
         let main =
             Container { name: job.container, init: false, main: true, started, running: started && exit.is_none() };
         let may_start = exit.is_none() && !fs::exists(self.folder.deleted(&job.uid))?;
-        Ok(Some(Pod { name: pod_name(&job.job_name), containers: vec![main], may_start }))
+        Ok(Some(Pod { name: pod_name(&job.job_name), containers: vec![main], may_start, is_deleted: false }))
     }
 
     fn exit(&self, job: &LocalJob) -> Result<Option<Exit>, Cause> {
