@@ -27,6 +27,7 @@ struct Inner {
     commits: Histogram,
     sync_waits: Family<SyncLabels, Counter>,
     waiting: Gauge,
+    accepting: Gauge,
     leader_reads: Counter,
 }
 
@@ -68,6 +69,7 @@ impl Metrics {
             commits: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
             sync_waits: Family::default(),
             waiting: Gauge::default(),
+            accepting: Gauge::default(),
             leader_reads: Counter::default(),
         };
         registry.register("requests", "HTTP requests answered", inner.requests.clone());
@@ -86,6 +88,7 @@ impl Metrics {
         );
         registry.register("sync_waits", "Synchronous waits by how they ended", inner.sync_waits.clone());
         registry.register("sync_waiting", "Synchronous answers waited for", inner.waiting.clone());
+        registry.register("accepting", "Executions being read, checked and stored", inner.accepting.clone());
         registry.register("leader_reads", "Jobs read from the stream's leader", inner.leader_reads.clone());
         registry.register_collector(Box::new(IndexSizes(index)));
         Self(Arc::new(inner))
@@ -106,9 +109,13 @@ impl Metrics {
     }
 
     /// A synchronous wait begins; dropping what is returned ends it.
-    pub fn waiting(&self) -> Waiting {
-        self.0.waiting.inc();
-        Waiting(self.clone())
+    pub fn waiting(&self) -> UnderWay {
+        UnderWay::begin(&self.0.waiting)
+    }
+
+    /// An execution begins to be accepted; dropping what is returned ends that.
+    pub fn accepting(&self) -> UnderWay {
+        UnderWay::begin(&self.0.accepting)
     }
 
     /// How many synchronous answers are waited for.
@@ -127,12 +134,19 @@ impl Metrics {
     }
 }
 
-/// A synchronous wait under way.
-pub struct Waiting(Metrics);
+/// Something that is counted as long as it lasts.
+pub struct UnderWay(Gauge);
 
-impl Drop for Waiting {
+impl UnderWay {
+    fn begin(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.0.waiting.dec();
+        self.0.dec();
     }
 }
 
@@ -161,5 +175,25 @@ impl Collector for IndexSizes {
         let sequence = ConstGauge::new(i64::try_from(self.0.sequence()).unwrap_or(i64::MAX));
         let kind = sequence.metric_type();
         sequence.encode(encoder.encode_descriptor("index_sequence", "Last stream sequence in the index", None, kind)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_is_counted_as_long_as_it_lasts() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry, Index::new(0));
+        let shown = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text
+        };
+        let (accepting, waiting) = (metrics.accepting(), metrics.waiting());
+        assert!(shown().contains("quayside_gateway_accepting 1") && metrics.waiting_now() == 1);
+        drop((accepting, waiting));
+        assert!(shown().contains("quayside_gateway_accepting 0") && metrics.waiting_now() == 0);
     }
 }

@@ -59,6 +59,7 @@ pub(super) async fn post(
         body::discard(payload, &gateway.settings).await;
         return Err(GatewayError::Busy);
     };
+    let accepting = (accepting, gateway.metrics.accepting());
     let checked = check_head(&gateway, &request);
     // Read in any case: a client that is still sending would not see why it was refused.
     let bytes = body::read(payload, &request, &gateway.settings).await;
