@@ -55,7 +55,7 @@ impl Checked {
         // In the order of the request, whichever is answered first.
         let mut looked = stream::iter(looks).buffered(AT_ONCE);
         while let Some(found) = looked.next().await {
-            for violation in found {
+            for violation in found? {
                 violations.push(violation);
             }
         }
@@ -65,7 +65,7 @@ impl Checked {
 }
 
 /// What is wrong with where a reference leads.
-async fn look(reference: Reference, fetcher: References) -> Vec<Violation> {
+async fn look(reference: Reference, fetcher: References) -> Result<Vec<Violation>, GatewayError> {
     let limit = fetcher.settings().timeout;
     let looking = async {
         // What is refused by its look waits for nobody.
@@ -76,8 +76,9 @@ async fn look(reference: Reference, fetcher: References) -> Vec<Violation> {
     };
     let violation = |place: &str, message: String| Violation::of_input(&reference.input, place, message);
     let href = format!("{}/href", reference.place);
-    match looking.await {
+    Ok(match looking.await {
         Ok(()) => Vec::new(),
+        Err(Problem::Fetch(busy @ ReferenceError::Busy(_))) => return Err(GatewayError::Unavailable(Box::new(busy))),
         Err(Problem::Fetch(error)) => {
             tracing::info!(input = reference.input, error = %platform::telemetry::chain(&error), "a reference can't be used");
             vec![violation(&href, error.to_string())]
@@ -90,7 +91,7 @@ async fn look(reference: Reference, fetcher: References) -> Vec<Violation> {
                 violation(&href, format!("leads to a value that does not fit{place}: {message}"))
             })
             .collect(),
-    }
+    })
 }
 
 enum Problem {

@@ -126,8 +126,8 @@ fn lax() -> ReferenceSettings {
     }
 }
 
-/// What is said of inputs; empty if they are taken.
-async fn told(inputs: Value, settings: &ReferenceSettings) -> String {
+/// Inputs that are right but for what their references lead to.
+fn checked(inputs: &Value) -> Checked {
     let text = format!(
         "{{server: {{url: 'http://x.example', manager: {{name: KubernetesManager}}}}, resources: {{p: {{type: process,
           processor: {{name: GenericImageProcessor, default_image: a, check_auth: false, metadata: {{version: '1',
@@ -138,7 +138,12 @@ async fn told(inputs: Value, settings: &ReferenceSettings) -> String {
     let request = Request::parse(json!({"inputs": inputs}).to_string().as_bytes()).unwrap();
     let checked = request.against(&configuration.processes["p"], &schemas).unwrap();
     assert!(checked.has_references());
-    match checked.resolve(&References::new(settings).unwrap()).await {
+    checked
+}
+
+/// What is said of inputs; empty if they are taken.
+async fn told(inputs: Value, settings: &ReferenceSettings) -> String {
+    match checked(&inputs).resolve(&References::new(settings).unwrap()).await {
         Ok(execution) => {
             assert_eq!(Value::Object(execution.inputs), inputs, "the link itself is passed on");
             String::new()
@@ -265,6 +270,23 @@ async fn a_name_is_as_public_as_its_addresses_after_a_redirect_too() {
     let by_name = json!({"count": {"href": format!("http://localhost:{}/three", local.address.port())}});
     let allowed_by_name = ReferenceSettings { allow_private: vec!["localhost".to_owned()], ..lax() };
     assert_eq!(told(by_name, &allowed_by_name).await, "");
+}
+
+#[tokio::test]
+async fn while_too_many_are_fetched_the_client_may_try_again() {
+    let server = Server::start().await;
+    let settings = ReferenceSettings { timeout: Duration::from_millis(100), ..lax() };
+    let fetcher = References::new(&settings).unwrap();
+    let mut turns = Vec::new();
+    while let Ok(turn) = fetcher.turn().await {
+        turns.push(turn);
+    }
+    let inputs = json!({"count": {"href": server.url("/three")}});
+    let busy = checked(&inputs).resolve(&fetcher).await;
+    assert!(matches!(busy, Err(GatewayError::Unavailable(_))), "{busy:?}");
+    assert_eq!(server.connections(), 0);
+    drop(turns);
+    assert!(checked(&inputs).resolve(&fetcher).await.is_ok());
 }
 
 #[tokio::test]
