@@ -1,6 +1,6 @@
 //! What is fetched from addresses that clients name: only public ones, in bounded time and size.
 //!
-//! URL → [`policy`] → [`resolver`] (names, [`addresses`]) → connection → [`fetch`], each redirect from the start again.
+//! URL → `policy` → `resolver` (names, `addresses`) → connection → `fetch`, each redirect from the start again.
 
 mod addresses;
 mod fetch;

@@ -1,6 +1,6 @@
 //! From the bytes of a request to an execution that fits its process: every mistake is told at once.
 //!
-//! bytes → [`Request`] → [`inputs`], each [`value`] against its [`schemas`] → [`Checked`] → [`by_reference`] →
+//! bytes → [`Request`] → `inputs`, each [`value`] against its [`schemas`] → [`Checked`] → [`by_reference`] →
 //! [`Execution`]
 //!
 //! Messages name members and ids, never values: a value may be secret.

@@ -54,6 +54,7 @@ async fn mutated_bodies_are_all_answered_and_none_is_accepted_that_violates_its_
         for status in &answers {
             *counted.entry(*status).or_default() += 1;
         }
+        println!("seed {seed}: answers by status: {counted:?}");
         let accepted = counted.get(&201).copied().unwrap_or_default();
         ensure!(
             accepted > BODIES / 20 && accepted < BODIES * 3 / 4,

@@ -42,9 +42,9 @@ pub enum ReferenceError {
     /// Too large.
     #[error("has more than {0} bytes")]
     TooLarge(u64),
-    /// This gateway stops.
-    #[error("could not be fetched, as the service stops")]
-    Stopping,
+    /// Too many others are being fetched: nothing is wrong with this one.
+    #[error("waited longer than {0} seconds for others to be fetched")]
+    Busy(f64),
 }
 
 /// What a server says of a value without sending it.
@@ -97,12 +97,17 @@ impl References {
         &self.settings
     }
 
-    /// Waits until fewer than the limit are being fetched.
+    /// Waits until fewer than the limit are being fetched, at most as long as one may take.
     ///
     /// # Errors
-    /// When there is no waiting any more.
+    /// When that took too long.
     pub async fn turn(&self) -> Result<SemaphorePermit<'_>, ReferenceError> {
-        self.at_once.acquire().await.map_err(|_| ReferenceError::Stopping)
+        let limit = self.settings.timeout;
+        match tokio::time::timeout(limit, self.at_once.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(ReferenceError::Busy(limit.as_secs_f64())),
+        }
     }
 
     /// Whether a URL may be connected to, as far as it shows.

@@ -170,5 +170,5 @@ fn base64(value: &Value) -> bool {
     let digits = &text[..text.len() - padding];
     digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
         && digits.len() % 4 != 1
-        && (padding == 0 || (padding <= 2 && text.len() % 4 == 0))
+        && (padding == 0 || (padding <= 2 && text.len().is_multiple_of(4)))
 }
