@@ -1,5 +1,5 @@
-//! The results of a job as a client gets them: [`printed`] (what there is) → [`plan`] (what is answered, and in which
-//! form) → [`answer`], with values from [`values`].
+//! The results of a job as a client gets them: `printed` (what there is) → `plan` (what is answered, and in which
+//! form) → `answer`, with values from `values`.
 
 mod answer;
 mod disposition;

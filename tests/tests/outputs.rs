@@ -233,7 +233,8 @@ async fn negotiated(story: &Story) -> Result<()> {
     };
     for (query, accept, status, content_type) in [
         ("", "*/*", 200, "multipart/related"),
-        ("", "application/json", 200, "application/json"),
+        ("", "application/json", 200, "multipart/related"),
+        ("", "application/json, */*;q=0", 200, "application/json"),
         ("?f=json", "*/*", 200, "application/json"),
         ("?outputs=picture", "*/*", 200, "image/png"),
         ("?outputs=picture", "application/json", 200, "image/png"),

@@ -24,9 +24,9 @@ impl Accept {
         Self(values.flat_map(|value| value.split(',')).filter_map(range).collect())
     }
 
-    /// JSON and nothing else.
+    /// What the parameter `f=json` asks for: several outputs in JSON. One that has another form comes as it is.
     pub fn json() -> Self {
-        Self(range(JSON).into_iter().collect())
+        Self([JSON, "multipart/*;q=0"].into_iter().filter_map(range).collect())
     }
 
     /// How much a media type is wanted, in thousandths, by the range that fits it best; `None` when none does.
