@@ -28,7 +28,7 @@ impl Query {
     pub fn of_forms(text: &str, forms: &[&str]) -> Result<Self, GatewayError> {
         let query = Self(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect());
         match query.one("f") {
-            None | Some("") => Ok(query),
+            None => Ok(query),
             Some(form) if forms.contains(&form) => Ok(query),
             Some("html") => Err(GatewayError::NotAcceptable("there is no page of this: use f=json")),
             Some(_) => Err(GatewayError::invalid(format!("f: expected {}", forms.join(" or ")))),
@@ -147,6 +147,7 @@ mod tests {
         assert!(Query::parse("f=json").is_ok());
         assert!(matches!(Query::parse("f=html"), Err(GatewayError::NotAcceptable(_))));
         assert!(matches!(Query::parse("f=xml"), Err(GatewayError::InvalidParameters(_))));
+        assert!(matches!(Query::parse("f="), Err(GatewayError::InvalidParameters(_))));
     }
 
     #[test]

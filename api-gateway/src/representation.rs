@@ -144,8 +144,7 @@ fn base(gateway: &Gateway) -> &str {
 
 /// An exception for a client that names what it takes, and this is not among it.
 fn not_offered(request: &HttpRequest, answer: &HttpResponse) -> Option<GatewayError> {
-    let asks_by_name = url::form_urlencoded::parse(request.query_string().as_bytes())
-        .any(|(name, value)| name == "f" && !value.is_empty());
+    let asks_by_name = url::form_urlencoded::parse(request.query_string().as_bytes()).any(|(name, _)| name == "f");
     let offered = answer.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
     let takes = |media_type: &str| accepts_media(values(request, header::ACCEPT), media_type);
     let is_fine = asks_by_name || takes(offered) || other_names(offered).iter().copied().any(takes);

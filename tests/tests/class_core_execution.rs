@@ -37,10 +37,7 @@ async fn the_mode_of_an_execution_follows_what_is_preferred_and_what_the_process
             if status == 201 {
                 created(story, &answer).await?;
                 let applied = answer.header("preference-applied");
-                ensure!(
-                    (applied == "respond-async") == !preferences.is_empty(),
-                    "{process} {preferences:?}: {applied}"
-                );
+                ensure!((applied == "respond-async") != preferences.is_empty(), "{process} {preferences:?}: {applied}");
             } else {
                 // /req/core/job-results-success-sync: the answer names its job.
                 let monitor = answer.header("link");

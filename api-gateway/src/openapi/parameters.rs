@@ -22,7 +22,8 @@ pub(super) fn components(context: &Context<'_>) -> Value {
         "items": {"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]},
     });
     let duration = json!({"type": "array", "maxItems": 1, "items": {"type": "integer", "minimum": 0}});
-    let job = json!({"type": "string", "format": "uuid"});
+    // To clients no more than a text that links have; empty is absent, as with each filter.
+    let job = json!({"type": "string"});
     json!({
         "f": query("f", json!({"type": "string", "enum": ["json"]}), "Form of the answer, instead of the header Accept"),
         "lang": query("lang", json!({"type": "string"}), "Language of the texts, instead of the header Accept-Language"),

@@ -32,7 +32,7 @@ enum Form {
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     let query = Query::of_forms(request.query_string(), &FORMS.map(|(word, _)| word))?;
     let language = answer::language(&gateway, &request, &query);
-    let form = match query.one("f").filter(|word| !word.is_empty()) {
+    let form = match query.one("f") {
         Some(word) => FORMS.iter().find(|(known, _)| *known == word).map_or(Form::Json, |(_, form)| *form),
         None => accepted(&request),
     };
