@@ -61,11 +61,11 @@ pub(super) fn schema(configured: &Value, place: &str) -> Value {
             "additionalProperties" => insert(&mut document, word, one(value, place)),
             "type" => types(&mut document, value),
             "const" => insert(&mut document, "enum", json!([value])),
-            "contentEncoding" => {
-                // OpenAPI 3.0 says so of base64; of other encodings it knows nothing.
-                if matches!(value.as_str(), Some("base64" | "binary")) && !members.contains_key("format") {
-                    insert(&mut document, "format", "byte".into());
-                }
+            // OpenAPI 3.0 says so of base64; of other encodings it knows nothing.
+            "contentEncoding"
+                if matches!(value.as_str(), Some("base64" | "binary")) && !members.contains_key("format") =>
+            {
+                insert(&mut document, "format", "byte".into());
             }
             "exclusiveMinimum" | "exclusiveMaximum" if value.is_number() => {
                 let bound = if word == "exclusiveMinimum" { "minimum" } else { "maximum" };
