@@ -1,7 +1,7 @@
 //! Every job in memory, compact: it answers lists, wakes synchronous waits, and keeps finished records at hand.
 //!
 //! It follows the events of the stream ([`feed`]) and may be a moment behind; what must not be is asked of the leader
-//! (see [`crate::jobs`]). A job takes some 190 bytes here (see `rows`), and its message where no other job has the same:
+//! (see [`crate::jobs`]). A job takes some 200 bytes here (see `rows`), and its message where no other job has the same:
 //! texts that jobs share are kept once. A page of a list costs what it shows, however many jobs there are.
 
 mod cache;

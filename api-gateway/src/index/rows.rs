@@ -14,7 +14,7 @@ use super::row::Row;
 /// Rows by id, and for each process and status the ids of its jobs.
 ///
 /// A job is in exactly one set, so that the sets that a filter asks for hold no job twice, whatever it asks for. With
-/// [`Row`] (72 bytes), its id (16) and its id in a set (16) a job takes 104 bytes, and some 190 with the room that B-trees
+/// [`Row`] (72 bytes), its id (16) and its id in a set (16) a job takes 104 bytes, and some 200 with the room that B-trees
 /// leave in their nodes; its message comes on top where no other job has the same.
 #[derive(Default)]
 pub(super) struct Rows {
@@ -90,7 +90,7 @@ impl Rows {
         } else {
             self.groups_of(processes, statuses).map(|set| Source::Group(set.range(bounds))).collect()
         };
-        Merge::new(sources, order).filter_map(|id| Some((id, self.rows.get(&id)?)))
+        Merge::new(sources, order).filter_map(|(id, row)| Some((id, row.or_else(|| self.rows.get(&id))?)))
     }
 
     fn groups_of<'a>(&'a self, processes: &[String], statuses: &[Status]) -> impl Iterator<Item = &'a BTreeSet<JobId>> {
@@ -117,20 +117,22 @@ enum Source<'a> {
     Group(btree_set::Range<'a, JobId>),
 }
 
-impl Source<'_> {
-    fn next(&mut self, order: Order) -> Option<JobId> {
+impl<'a> Source<'a> {
+    /// The next id, with its row where that is at hand.
+    fn next(&mut self, order: Order) -> Option<(JobId, Option<&'a Row>)> {
+        let with_row = |(id, row): (&'a JobId, &'a Row)| (*id, Some(row));
         match (self, order) {
-            (Self::All(range), Order::NewestFirst) => range.next_back().map(|(id, _)| *id),
-            (Self::All(range), Order::OldestFirst) => range.next().map(|(id, _)| *id),
-            (Self::Group(range), Order::NewestFirst) => range.next_back().copied(),
-            (Self::Group(range), Order::OldestFirst) => range.next().copied(),
+            (Self::All(range), Order::NewestFirst) => range.next_back().map(with_row),
+            (Self::All(range), Order::OldestFirst) => range.next().map(with_row),
+            (Self::Group(range), Order::NewestFirst) => range.next_back().map(|id| (*id, None)),
+            (Self::Group(range), Order::OldestFirst) => range.next().map(|id| (*id, None)),
         }
     }
 }
 
 /// The ids of several sets in one order: each step looks at the next id of each set, by a heap.
 struct Merge<'a> {
-    sources: Vec<Source<'a>>,
+    sources: Vec<(Source<'a>, Option<&'a Row>)>,
     heads: BinaryHeap<(Head, usize)>,
     order: Order,
 }
@@ -152,24 +154,31 @@ impl Head {
 }
 
 impl<'a> Merge<'a> {
-    fn new(mut sources: Vec<Source<'a>>, order: Order) -> Self {
-        let heads = sources.iter_mut().enumerate();
-        let heads =
-            heads.filter_map(|(number, source)| Some((Head::new(source.next(order)?, order), number))).collect();
-        Self { sources, heads, order }
+    fn new(sources: Vec<Source<'a>>, order: Order) -> Self {
+        let (numbers, sources) = (0..sources.len(), sources.into_iter().map(|source| (source, None)).collect());
+        let mut merge = Self { sources, heads: BinaryHeap::new(), order };
+        numbers.for_each(|number| merge.advance(number));
+        merge
+    }
+
+    fn advance(&mut self, number: usize) {
+        let (source, row) = &mut self.sources[number];
+        if let Some((id, next)) = source.next(self.order) {
+            *row = next;
+            self.heads.push((Head::new(id, self.order), number));
+        }
     }
 }
 
-impl Iterator for Merge<'_> {
-    type Item = JobId;
+impl<'a> Iterator for Merge<'a> {
+    type Item = (JobId, Option<&'a Row>);
 
-    fn next(&mut self) -> Option<JobId> {
+    fn next(&mut self) -> Option<Self::Item> {
         let (head, number) = self.heads.pop()?;
-        if let Some(next) = self.sources[number].next(self.order) {
-            self.heads.push((Head::new(next, self.order), number));
-        }
+        let row = self.sources[number].1;
+        self.advance(number);
         match head {
-            Head::Newest(id) | Head::Oldest(Reverse(id)) => Some(id),
+            Head::Newest(id) | Head::Oldest(Reverse(id)) => Some((id, row)),
         }
     }
 }
