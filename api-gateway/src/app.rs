@@ -85,7 +85,7 @@ pub fn app(
 
 /// Scripts of every origin may use the API, without a browser's credentials: the token is sent by who has it.
 fn any_origin() -> Cors {
-    const EXPOSED: [&str; 9] = [
+    const EXPOSED: [&str; 12] = [
         "location",
         "link",
         "preference-applied",
@@ -95,6 +95,9 @@ fn any_origin() -> Cors {
         "content-language",
         "content-encoding",
         "idempotent-replayed",
+        "accept-ranges",
+        "content-range",
+        "content-disposition",
     ];
     Cors::default()
         .allow_any_origin()

@@ -79,6 +79,14 @@ impl Jobs {
         }
     }
 
+    /// The same, as the leader has it, whatever is known here.
+    ///
+    /// # Errors
+    /// When the leader can't tell.
+    pub async fn find_at_leader(&self, job: &JobId) -> Answer {
+        self.join_or_begin(*job).await
+    }
+
     fn join_or_begin(&self, job: JobId) -> Shared<BoxFuture<'static, Answer>> {
         let mut flights = self.lock();
         let before = flights.get(&job).cloned();

@@ -497,6 +497,34 @@ async fn two_gateways_that_dismiss_one_job_at_once_agree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn results_of_a_job_that_is_being_removed_elsewhere_are_there_or_not_but_no_defect() {
+    let mut setting = setting(Backend::Local);
+    setting.replicas = 2;
+    tell("removed_while_read", setting, async |story| {
+        for _ in 0..10 {
+            let job = story.submit("talks", json!({})).await?;
+            story.wait_done(&job).await?;
+            let path = format!("/jobs/{job}/results");
+            let reads = async {
+                loop {
+                    let answer = story.get_at(1, &path).await?;
+                    match answer.status().as_u16() {
+                        200 => {}
+                        404 => return anyhow::Ok(()),
+                        other => bail!("{other}: {}", answer.text().await?),
+                    }
+                }
+            };
+            let (read, deleted) = join(reads, delete(story, 0, &job)).await;
+            read?;
+            ensure!(deleted?.0 == 200);
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dismissal_that_races_with_the_end_has_one_outcome() {
     let mut setting = setting(Backend::Local);
     setting.replicas = 2;

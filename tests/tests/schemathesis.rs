@@ -60,7 +60,7 @@ async fn every_answer_to_thousands_of_requests_is_one_that_the_definition_knows(
             "--seed",
             &seed,
             "--workers",
-            "2",
+            "1",
             "--continue-on-failure",
             "--no-shrink",
             "--generation-database",

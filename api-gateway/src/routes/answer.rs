@@ -33,10 +33,15 @@ pub(super) fn ok_in(
     document: &impl Serialize,
 ) -> Result<HttpResponse, GatewayError> {
     let mut answer = ok(gateway, document)?;
+    say_language(&mut answer, language);
+    Ok(answer)
+}
+
+/// Says which language an answer is in.
+pub(super) fn say_language(answer: &mut HttpResponse, language: &str) {
     if let Ok(value) = header::HeaderValue::from_str(language) {
         answer.headers_mut().insert(header::CONTENT_LANGUAGE, value);
     }
-    Ok(answer)
 }
 
 /// The language for a request.
@@ -63,6 +68,21 @@ pub(super) fn output_id(request: &HttpRequest) -> String {
 fn segment(request: &HttpRequest, name: &str) -> String {
     let raw = request.match_info().get(name).unwrap_or("");
     percent_encoding::percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}
+
+/// What there is to say of a job's results: where they are not at their place, the job may have been removed at another
+/// replica a moment ago.
+pub(super) async fn of_results(
+    gateway: &Gateway,
+    job: &JobId,
+    answered: Result<HttpResponse, GatewayError>,
+) -> Result<HttpResponse, GatewayError> {
+    match answered {
+        Err(GatewayError::Internal(_)) if matches!(gateway.jobs.find_at_leader(job).await, Ok(None)) => {
+            Err(GatewayError::NoSuchJob)
+        }
+        answered => answered,
+    }
 }
 
 /// Holds a request for jobs against the token, where the configuration protects them.

@@ -11,5 +11,6 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     answer::guard_jobs(&gateway, &request)?;
     let id = answer::job_id(&request)?;
     let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
-    gateway.values.output(&record, &answer::output_id(&request), &request).await
+    let answered = gateway.values.output(&record, &answer::output_id(&request), &request).await;
+    answer::of_results(&gateway, &id, answered).await
 }

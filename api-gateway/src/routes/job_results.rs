@@ -10,5 +10,6 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     answer::guard_jobs(&gateway, &request)?;
     let id = answer::job_id(&request)?;
     let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
-    gateway.values.answer(&record, &Asked::of(&request, &query)).await
+    let answered = gateway.values.answer(&record, &Asked::of(&request, &query)).await;
+    answer::of_results(&gateway, &id, answered).await
 }

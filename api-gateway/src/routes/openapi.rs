@@ -37,15 +37,17 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         None => accepted(&request),
     };
     let context = Context { configuration: &gateway.configuration, urls: &gateway.urls, language };
-    match form {
-        Form::Json => answer::json(&gateway, StatusCode::OK, OPENAPI, &openapi::definition(&context)),
-        Form::PlainJson => answer::json(&gateway, StatusCode::OK, JSON, &openapi::definition(&context)),
+    let mut answer = match form {
+        Form::Json => answer::json(&gateway, StatusCode::OK, OPENAPI, &openapi::definition(&context))?,
+        Form::PlainJson => answer::json(&gateway, StatusCode::OK, JSON, &openapi::definition(&context))?,
         Form::Yaml => {
             let text = serde_saphyr::to_string(&openapi::definition(&context)).map_err(GatewayError::internal)?;
-            Ok(HttpResponse::Ok().content_type(OPENAPI_YAML).body(text))
+            HttpResponse::Ok().content_type(OPENAPI_YAML).body(text)
         }
-        Form::Html => Ok(page::page(&gateway, language)),
-    }
+        Form::Html => page::page(&gateway, language),
+    };
+    answer::say_language(&mut answer, language);
+    Ok(answer)
 }
 
 /// What the header Accept wants: the first range that there is something for, by the client's weights.

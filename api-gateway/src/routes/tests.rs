@@ -161,6 +161,7 @@ async fn the_definition_comes_in_the_form_that_is_asked_for() {
         assert_eq!(of(path, accept).await, expected, "{path} {accept}");
     }
     assert!(get(&gateway, "/openapi?f=xml").await.is_exception(400, "invalid-parameter-value"));
+    assert_eq!(get(&gateway, "/openapi?f=html&lang=de").await.header("content-language"), "de");
     let yaml = get(&gateway, "/openapi?f=yaml").await;
     let read: Value = serde_saphyr::from_str(std::str::from_utf8(&yaml.body).unwrap()).unwrap();
     assert_eq!(read, get(&gateway, "/openapi?f=json").await.json());
