@@ -1,12 +1,15 @@
-//! Masking of inputs whose name says that they are secret.
+//! Masking of inputs whose name says that they are secret, and of what signs a URL.
 
 use serde_json::{Map, Value};
 
 const SECRET_WORDS: [&str; 4] = ["secret", "key", "password", "token"];
+/// What a signed URL calls its signature and its signer, beside [`SECRET_WORDS`].
+const SIGNING_WORDS: [&str; 2] = ["sig", "credential"];
 const MASK: &str = "*";
 
 /// The inputs as they may be shown: every value whose key contains `secret`, `key`, `password` or `token`, in any case
-/// and at any depth, is `*` (the original's rule).
+/// and at any depth, is `*` (the original's rule). So are the password of a URL, and parameters of its query with such
+/// names, or with `sig` or `credential` in them.
 pub fn masked(inputs: &Map<String, Value>) -> Map<String, Value> {
     inputs
         .iter()
@@ -21,8 +24,41 @@ fn masked_value(value: &Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(masked(members)),
         Value::Array(items) => items.iter().map(masked_value).collect(),
+        Value::String(text) => Value::from(masked_text(text)),
         other => other.clone(),
     }
+}
+
+/// A text, without the secrets of the URL that it is.
+fn masked_text(text: &str) -> String {
+    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+    let Some(scheme) = ["https://", "http://"].iter().find(|scheme| lower.starts_with(**scheme)) else {
+        return text.to_owned();
+    };
+    let (scheme, rest) = text.split_at(scheme.len());
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => {
+            format!("{}:{MASK}@{host}", user.split(':').next().unwrap_or_default())
+        }
+        _ => authority.to_owned(),
+    };
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let query = query.map(|query| {
+        let (query, fragment) = query.split_once('#').map_or((query, None), |(query, end)| (query, Some(end)));
+        let shown: Vec<String> = query.split('&').map(masked_parameter).collect();
+        let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+        format!("?{}{fragment}", shown.join("&"))
+    });
+    format!("{scheme}{authority}{path}{}", query.unwrap_or_default())
+}
+
+fn masked_parameter(parameter: &str) -> String {
+    let Some((name, _)) = parameter.split_once('=') else { return parameter.to_owned() };
+    let plain = percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_lowercase();
+    let is_signing = SIGNING_WORDS.iter().any(|word| plain.contains(word));
+    if is_signing || is_secret(&plain) { format!("{name}={MASK}") } else { parameter.to_owned() }
 }
 
 fn is_secret(key: &str) -> bool {
@@ -44,5 +80,23 @@ mod tests {
             "a": 1, "API_Token": "*", "list": [{"userPassword": "*"}], "o": {"deep": {"sshKey": "*"}}, "SECRETS": "*"
         });
         assert_eq!(Value::Object(shown), expected);
+    }
+
+    #[test]
+    fn a_signed_url_is_shown_without_what_signs_it() {
+        for (url, expected) in [
+            (
+                "https://s3.example.org/b/k.tif?X-Amz-Credential=A%2F1&X-Amz-Expires=60&X-Amz-Signature=abc#x",
+                "https://s3.example.org/b/k.tif?X-Amz-Credential=*&X-Amz-Expires=60&X-Amz-Signature=*#x",
+            ),
+            ("HTTPS://me:hush@example.org?a=1&to%6Ben=t", "HTTPS://me:*@example.org?a=1&to%6Ben=*"),
+            ("http://example.org/a@b:c?flag&=&x=%zz", "http://example.org/a@b:c?flag&=&x=%zz"),
+            ("not https://example.org?token=t", "not https://example.org?token=t"),
+            ("häß://?token=t", "häß://?token=t"),
+        ] {
+            let inputs = serde_json::json!({"image": {"href": url}, "list": [url]});
+            let shown = Value::Object(masked(inputs.as_object().unwrap()));
+            assert_eq!(shown, serde_json::json!({"image": {"href": expected}, "list": [expected]}));
+        }
     }
 }
