@@ -158,16 +158,38 @@ pub async fn claim(gateway: &Gateway, keyed: KeyedRequest, proposed: JobId) -> R
     task.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
 }
 
+/// The job that an earlier request with this key made, where that is known without taking the key.
+///
+/// # Errors
+/// When the key was used for another request, when its job was removed, and when the stream does not answer.
+pub async fn earlier(gateway: &Gateway, keyed: &KeyedRequest) -> Result<Option<JobId>, GatewayError> {
+    let (store, keyed) = (gateway.store.clone(), keyed.clone());
+    let task = gateway.runtime.spawn(async move {
+        check_connection(&store)?;
+        match publish::last_key(store.nats(), &keyed.subject).await.map_err(unavailable)? {
+            Some((found, _)) if !found.released && found.request != keyed.digest => Err(GatewayError::KeyReused),
+            Some((found, _)) if !found.released && is_committed(&store, &found.job_id).await? => Ok(Some(found.job_id)),
+            _ => Ok(None),
+        }
+    });
+    task.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
+}
+
+fn check_connection(store: &JobStore) -> Result<(), GatewayError> {
+    match store.nats().client.connection_state() {
+        State::Connected => Ok(()),
+        _ => Err(GatewayError::Unavailable(Box::new(LookupError::NotConnected))),
+    }
+}
+
 async fn claim_in(
     store: &JobStore,
     keyed: KeyedRequest,
     proposed: JobId,
     limit: Duration,
 ) -> Result<Claim, GatewayError> {
+    check_connection(store)?;
     let nats = store.nats();
-    if nats.client.connection_state() != State::Connected {
-        return Err(GatewayError::Unavailable(Box::new(LookupError::NotConnected)));
-    }
     let KeyedRequest { subject, digest } = keyed;
     let (mut job, mut expected) = (proposed, 0);
     for _ in 0..TRIES {

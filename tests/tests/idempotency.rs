@@ -19,6 +19,8 @@ use protocol::{
 use reqwest::{Response, header};
 use serde_json::{Value, json};
 
+use crate::inputs::serve_until_aborted;
+
 const SCRIPT: &str = "echo ran\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"$PYGEOAPI_K8S_MANAGER_INPUTS\"";
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
 
@@ -78,6 +80,29 @@ async fn only_key(story: &Story) -> Result<(String, ClaimedKey)> {
     let message = stream.get_last_raw_message_by_subject(IDEMPOTENCY_KEYS).await?;
     let text = format!("{} {}", message.subject, String::from_utf8_lossy(&message.payload));
     Ok((text, serde_json::from_slice(&message.payload)?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_is_the_same_job_though_its_reference_leads_nowhere_any_more() {
+    let setting = setting(1)
+        .with("QUAYSIDE_GATEWAY__REFERENCES__ALLOW_HTTP", "true")
+        .with("QUAYSIDE_GATEWAY__REFERENCES__ALLOW_PRIVATE", "127.0.0.0/8");
+    tell("idempotency-reference", setting, async |story| {
+        let (url, serving) = serve_until_aborted("application/json", "\"a\"").await?;
+        let body = json!({"inputs": {"text": {"href": url}}}).to_string();
+        let first = location(&submit(story, 0, KEY, body.clone()).await?)?;
+        serving.abort();
+        ensure!(serving.await.is_err(), "nobody answers any more");
+        let again = submit(story, 0, KEY, body.clone()).await?;
+        ensure!(is_replayed(&again) && location(&again)? == first);
+        let other = submit(story, 0, "another", body).await?;
+        ensure!(other.status().as_u16() == 400, "{}", other.status());
+        let reused =
+            submit(story, 0, KEY, json!({"inputs": {"text": {"href": format!("{url}x")}}}).to_string()).await?;
+        ensure!(reused.status().as_u16() == 422, "{}", reused.status());
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

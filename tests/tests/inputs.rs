@@ -12,9 +12,17 @@ const ECHO: &str = "echo";
 
 /// Answers every request with this.
 async fn serve(media_type: &'static str, body: &'static str) -> Result<String> {
+    Ok(serve_until_aborted(media_type, body).await?.0)
+}
+
+/// The same, until the task is aborted.
+pub(crate) async fn serve_until_aborted(
+    media_type: &'static str,
+    body: &'static str,
+) -> Result<(String, tokio::task::JoinHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/", listener.local_addr()?);
-    tokio::spawn(async move {
+    let serving = tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -29,7 +37,7 @@ async fn serve(media_type: &'static str, body: &'static str) -> Result<String> {
             connection.write_all(answer.as_bytes()).await.ok();
         }
     });
-    Ok(url)
+    Ok((url, serving))
 }
 
 #[tokio::test(flavor = "multi_thread")]

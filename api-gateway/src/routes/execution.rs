@@ -10,7 +10,7 @@ use actix_web::{
     web,
 };
 use jiff::Timestamp;
-use protocol::{JobRecord, ProcessDefinition, job_record::Status};
+use protocol::{JobId, JobRecord, ProcessDefinition, job_record::Status};
 use tracing::{Instrument, instrument};
 
 use super::answer;
@@ -72,11 +72,16 @@ pub(super) async fn post(
         auth::check(gateway.token.as_ref(), &presented)?;
     }
     let checked = asked.against(process, &gateway.schemas)?;
-    let execution = resolve(&gateway, checked).await?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
     let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
-    let Taken { record, wait, replayed } = take(&gateway, process, execution, mode, keyed).await?;
+    let Taken { record, wait, replayed } = match earlier(&gateway, &checked, keyed.as_ref()).await? {
+        Some(job) => taken_before(&gateway, job, mode).await?,
+        None => {
+            let execution = resolve(&gateway, checked).await?;
+            take(&gateway, process, execution, mode, keyed).await?
+        }
+    };
     drop(accepting);
     let mut answer = respond(&gateway, &request, &record, wait.zip(mode.limit())).await?;
     if let Some(applied) = applied(mode, preferences) {
@@ -87,6 +92,19 @@ pub(super) async fn post(
         answer.headers_mut().insert(name, header::HeaderValue::from_static("true"));
     }
     Ok(answer)
+}
+
+/// The job of an earlier request, if nothing has to be fetched any more for that reason: what its references led to may be
+/// gone by now.
+async fn earlier(
+    gateway: &Gateway,
+    checked: &validate::Checked,
+    keyed: Option<&KeyedRequest>,
+) -> Result<Option<JobId>, GatewayError> {
+    match keyed {
+        Some(keyed) if checked.has_references() => idempotency::earlier(gateway, keyed).await,
+        _ => Ok(None),
+    }
 }
 
 /// Fetches what the inputs refer to, where the clients of other servers are used.
@@ -157,22 +175,26 @@ async fn take(
     keyed: Option<KeyedRequest>,
 ) -> Result<Taken, GatewayError> {
     let mut id = accept::new_id(Timestamp::now());
-    let (mut held, mut replayed) = (None, false);
+    let mut held = None;
     if let Some(keyed) = keyed {
         match idempotency::claim(gateway, keyed, id).await? {
             Claim::Mine(mine) => (id, held) = (mine.job(), Some(mine)),
-            Claim::Taken(job) => (id, replayed) = (job, true),
+            Claim::Taken(job) => return taken_before(gateway, job, mode).await,
         }
     }
     tracing::Span::current().record("job_id", tracing::field::display(&id));
-    // Registered before the commit, or before the job is read, the wait can't miss the job's end.
-    let wait = matches!(mode, Mode::Sync(_)).then(|| gateway.index.wait_for(id));
-    let record = if replayed {
-        gateway.jobs.find(&id).await?.ok_or(GatewayError::KeyJobRemoved)?
-    } else {
-        accept::commit(gateway, id, process, execution, wait.is_some(), held).await?
-    };
-    Ok(Taken { record, wait, replayed })
+    // Registered before the commit, the wait can't miss the job's end.
+    let wait = mode.limit().map(|_| gateway.index.wait_for(id));
+    let record = accept::commit(gateway, id, process, execution, wait.is_some(), held).await?;
+    Ok(Taken { record, wait, replayed: false })
+}
+
+/// The job that an earlier request made.
+async fn taken_before(gateway: &Gateway, job: JobId, mode: Mode) -> Result<Taken, GatewayError> {
+    // Registered before the job is read, the wait can't miss its end.
+    let wait = mode.limit().map(|_| gateway.index.wait_for(job));
+    let record = gateway.jobs.find(&job).await?.ok_or(GatewayError::KeyJobRemoved)?;
+    Ok(Taken { record, wait, replayed: true })
 }
 
 /// The job's results once it has ended, if they are waited for and come in time; else the job.
