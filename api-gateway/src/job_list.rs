@@ -33,7 +33,7 @@ impl JobList {
     /// All values that are not allowed, at once.
     pub fn read(query: &Query, limits: &Limits, now: Timestamp) -> Result<Self, GatewayError> {
         let mut read = Reader { query, mistakes: Vec::new() };
-        if query.list("type").iter().any(|word| *word != "process") {
+        if query.words("type").iter().any(|word| *word != "process") {
             read.mistakes.push("type: expected process".to_owned());
         }
         let interval = read.one("datetime", |text| text.parse::<Interval>().map_err(|why| why.to_string()));
@@ -87,10 +87,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A parameter that is no list, as `read` takes it; empty counts as absent.
+    /// A parameter that is no list, as `read` takes it.
     fn one<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = match self.query.only(name) {
-            Ok(None | Some("")) => return None,
+            Ok(None) => return None,
+            // The definition says that these are texts.
+            Ok(Some("")) if ["datetime", "after", "before"].contains(&name) => return None,
             Ok(Some(text)) => read(text),
             Err(repeated) => Err(repeated.to_string()),
         };
@@ -106,7 +108,7 @@ impl Reader<'_> {
             "dismissed" => Some(Status::Dismissed),
             _ => None,
         };
-        let read: Option<Vec<Status>> = self.query.list("status").into_iter().map(status).collect();
+        let read: Option<Vec<Status>> = self.query.words("status").into_iter().map(status).collect();
         read.unwrap_or_else(|| {
             self.mistakes.push("status: expected accepted, running, successful, failed or dismissed".to_owned());
             Vec::new()
@@ -184,14 +186,20 @@ mod tests {
         assert_eq!((filter.min_duration, filter.max_duration), (Some(2), Some(60)));
         assert_eq!((filter.from, filter.to), (Some("2026-01-31T12:00:00Z".parse().unwrap()), None));
         assert_eq!((wanted.limit, wanted.offset, wanted.start), (7, 3, Start::Newest));
-        assert_eq!(read("x=1&x=2&status=&datetime=&limit=").unwrap().filter, Filter::default(), "nothing of ours");
+        assert_eq!(read("x=1&x=2&processID=&datetime=&after=").unwrap().filter, Filter::default(), "nothing of ours");
     }
 
     #[test]
     fn each_value_that_is_not_allowed_is_named_with_what_is() {
         for (query, named) in [
             ("type=job", "type: expected process"),
+            ("type=", "type: expected process"),
             ("status=finished", "status: expected accepted"),
+            ("status=", "status: expected accepted"),
+            ("status=running,", "status: expected accepted"),
+            ("limit=", "limit: expected a whole number from 1"),
+            ("offset=", "offset: expected a whole number from 0"),
+            ("minDuration=", "minDuration: expected one whole number"),
             ("datetime=yesterday", "datetime: expected a time"),
             ("minDuration=1.5", "minDuration: expected one whole number"),
             ("minDuration=1,2", "minDuration: expected one whole number"),

@@ -59,8 +59,13 @@ impl Query {
 
     /// All values of a parameter that is a list: repeated, or separated by commas.
     pub fn list(&self, name: &str) -> Vec<&str> {
+        self.words(name).into_iter().filter(|value| !value.is_empty()).collect()
+    }
+
+    /// The same, of a list whose members can't be empty: one that is shows as such.
+    pub fn words(&self, name: &str) -> Vec<&str> {
         let values = self.0.iter().filter(|(key, _)| key == name);
-        values.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|value| !value.is_empty()).collect()
+        values.flat_map(|(_, value)| value.split(',')).map(str::trim).collect()
     }
 
     /// `limit` and `offset` of a list.
@@ -69,7 +74,7 @@ impl Query {
     /// When one is no number, or `limit` is 0 or above a maximum that is an error.
     pub fn page(&self, limits: &Limits) -> Result<Page, GatewayError> {
         let number = |name: &str, least: usize| match self.one(name) {
-            None | Some("") => Ok(None),
+            None => Ok(None),
             Some(text) => match text.parse::<usize>() {
                 Ok(number) if number >= least => Ok(Some(number)),
                 _ => Err(GatewayError::invalid(format!("{name}: expected a whole number from {least} on"))),
@@ -137,7 +142,7 @@ mod tests {
         assert_eq!(page("limit=1&offset=3", Throttle), Some((3, 1)));
         assert_eq!(page("limit=11", Throttle), Some((0, 10)));
         assert_eq!(page("limit=11", Error), None);
-        for wrong in ["limit=0", "limit=-1", "limit=x", "offset=-1", "limit=1.5"] {
+        for wrong in ["limit=", "offset=", "limit=0", "limit=-1", "limit=x", "offset=-1", "limit=1.5"] {
             assert_eq!(page(wrong, Throttle), None, "{wrong}");
         }
     }
