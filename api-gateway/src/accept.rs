@@ -122,7 +122,8 @@ async fn store(
         Ok(Written::Won { .. }) => {}
         Ok(Written::Conflict) if keyed => {
             // Another request with the same key was committed meanwhile: it asked for the same.
-            let found = gateway.jobs.find(&record.job_id).await?;
+            let found = gateway.jobs.find(&record.job_id).await;
+            let found = found.map_err(|error| gateway.commit_unknown(&record.job_id, error))?;
             return found.ok_or_else(|| GatewayError::internal("a job of an idempotency key is taken and not there"));
         }
         Ok(Written::Conflict) => {

@@ -56,6 +56,8 @@ pub struct Held {
     subject: String,
     claim: ClaimedKey,
     sequence: u64,
+    /// True when an earlier request held the key: its commit may still arrive.
+    is_taken_over: bool,
     /// Until when the job has to be committed; after it another request with this key may do it.
     pub deadline: Instant,
 }
@@ -66,9 +68,12 @@ impl Held {
         self.claim.job_id
     }
 
-    /// Gives the key back: its job was refused. If that fails, the next request with this key is told to wait, and then
+    /// Gives the key back, unless an earlier request may still commit its job: its job was refused. If that fails, the next request with this key is told to wait, and then
     /// commits the job.
     pub async fn give_back(self, nats: &Nats) {
+        if self.is_taken_over {
+            return;
+        }
         let free = self.claim.given_back(Timestamp::now());
         if let Err(error) = publish::key(nats, &self.subject, &free, self.sequence).await {
             warn!(error = %chain(&error), "the idempotency key of a job that was not taken is left behind");
@@ -196,7 +201,8 @@ async fn claim_in(
         let deadline = Instant::now() + limit;
         let claim = ClaimedKey::new(job, digest.clone(), Timestamp::now());
         if let Written::Won { sequence } = publish::key(nats, &subject, &claim, expected).await.map_err(unavailable)? {
-            return Ok(Claim::Mine(Held { subject, claim, sequence, deadline }));
+            let is_taken_over = job != proposed;
+            return Ok(Claim::Mine(Held { subject, claim, sequence, is_taken_over, deadline }));
         }
         (job, expected) = match publish::last_key(nats, &subject).await.map_err(unavailable)? {
             None => (proposed, 0),

@@ -56,6 +56,9 @@ impl Default for FinalizerSettings {
     }
 }
 
+/// The longest life of an idempotency key, and an hour.
+const LEAST_REMEMBERED: Duration = Duration::from_secs(90_000);
+
 impl FinalizerSettings {
     /// What is not allowed, all of it.
     pub fn mistakes(&self) -> Vec<String> {
@@ -73,9 +76,25 @@ impl FinalizerSettings {
                 mistakes.push(format!("finalizer.{name}: expected 1 second or more"));
             }
         }
+        // An idempotency key, which lives for up to a day, must find that its job was removed.
+        if self.forget_removed_after < LEAST_REMEMBERED {
+            mistakes.push("finalizer.forget_removed_after: expected 90000 seconds or more".to_owned());
+        }
         if self.log_deadline > self.seal_deadline {
             mistakes.push("finalizer.log_deadline: expected no more than finalizer.seal_deadline".to_owned());
         }
         mistakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_is_remembered_for_longer_than_any_idempotency_key() {
+        assert!(FinalizerSettings::default().mistakes().is_empty());
+        let short = FinalizerSettings { forget_removed_after: Duration::from_secs(86_400), ..Default::default() };
+        assert!(short.mistakes().concat().contains("forget_removed_after"));
     }
 }

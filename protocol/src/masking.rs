@@ -31,18 +31,18 @@ fn masked_value(value: &Value) -> Value {
 
 /// A text, without the secrets of the URL that it is.
 fn masked_text(text: &str) -> String {
-    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-    let Some(scheme) = ["https://", "http://"].iter().find(|scheme| lower.starts_with(**scheme)) else {
+    let is_scheme = |scheme: &str| {
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme.trim_start())) else {
         return text.to_owned();
     };
-    let (scheme, rest) = text.split_at(scheme.len());
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
+    // A user without a password is often a token.
     let authority = match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            format!("{}:{MASK}@{host}", user.split(':').next().unwrap_or_default())
-        }
-        _ => authority.to_owned(),
+        Some((_, host)) => format!("{MASK}@{host}"),
+        None => authority.to_owned(),
     };
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     let query = query.map(|query| {
@@ -51,7 +51,7 @@ fn masked_text(text: &str) -> String {
         let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
         format!("?{}{fragment}", shown.join("&"))
     });
-    format!("{scheme}{authority}{path}{}", query.unwrap_or_default())
+    format!("{scheme}://{authority}{path}{}", query.unwrap_or_default())
 }
 
 fn masked_parameter(parameter: &str) -> String {
@@ -89,10 +89,12 @@ mod tests {
                 "https://s3.example.org/b/k.tif?X-Amz-Credential=A%2F1&X-Amz-Expires=60&X-Amz-Signature=abc#x",
                 "https://s3.example.org/b/k.tif?X-Amz-Credential=*&X-Amz-Expires=60&X-Amz-Signature=*#x",
             ),
-            ("HTTPS://me:hush@example.org?a=1&to%6Ben=t", "HTTPS://me:*@example.org?a=1&to%6Ben=*"),
+            ("HTTPS://me:hush@example.org?a=1&to%6Ben=t", "HTTPS://*@example.org?a=1&to%6Ben=*"),
             ("http://example.org/a@b:c?flag&=&x=%zz", "http://example.org/a@b:c?flag&=&x=%zz"),
             ("not https://example.org?token=t", "not https://example.org?token=t"),
             ("häß://?token=t", "häß://?token=t"),
+            (" https://ghp_1@example.org/o/r.git", " https://*@example.org/o/r.git"),
+            ("postgres://u:p@example.org/db", "postgres://*@example.org/db"),
         ] {
             let inputs = serde_json::json!({"image": {"href": url}, "list": [url]});
             let shown = Value::Object(masked(inputs.as_object().unwrap()));

@@ -1,13 +1,16 @@
 //! Several outputs in one result: the members of its JSON object by output id.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use base64::{
     Engine,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::{job_record::DeclaredOutput, log_markers, media_type, process::DEFAULT_RESULT_MEDIA_TYPE};
@@ -33,7 +36,9 @@ pub struct Member {
 /// object, or has no member of any of these ids: then it is to be taken as a whole. A member that is null counts as
 /// absent; one that is not declared is left out.
 pub fn split(result: &[u8], declared: &[DeclaredOutput]) -> Option<Vec<Member>> {
-    let members: HashMap<String, &RawValue> = serde_json::from_slice(result).ok()?;
+    let mut reader = serde_json::Deserializer::from_slice(result);
+    let members = reader.deserialize_map(Declared(declared)).ok()?;
+    reader.end().ok()?;
     let found: Vec<Member> = declared
         .iter()
         .filter_map(|output| {
@@ -42,6 +47,29 @@ pub fn split(result: &[u8], declared: &[DeclaredOutput]) -> Option<Vec<Member>> 
         })
         .collect();
     (!found.is_empty()).then_some(found)
+}
+
+/// Reads an object, and keeps of it what is declared: nobody knows how many other members there are.
+struct Declared<'d>(&'d [DeclaredOutput]);
+
+impl<'de> Visitor<'de> for Declared<'_> {
+    type Value = HashMap<String, &'de RawValue>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut members = HashMap::new();
+        while let Some(id) = object.next_key::<String>()? {
+            if self.0.iter().any(|output| output.id == id) {
+                members.insert(id, object.next_value()?);
+            } else {
+                object.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(members)
+    }
 }
 
 /// A qualified value (OGC 18-062r2, schema `qualifiedInputValue`): nothing but a value and its format.

@@ -39,12 +39,14 @@ pub(super) fn scope(address: IpAddr) -> Option<Scope> {
 }
 
 fn scope_v4(address: Ipv4Addr) -> Option<Scope> {
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     match (a, b, c) {
         (127, ..) => Some(Scope::Loopback),
         // Shared by carriers behind NAT: 100.64.0.0/10.
         (10, ..) | (172, 16..=31, _) | (192, 168, _) | (100, 64..=127, _) => Some(Scope::Private),
         (169, 254, _) => Some(Scope::LinkLocal),
+        // The one platform address of a cloud that looks public: 168.63.129.16.
+        (168, 63, 129) if d == 16 => Some(Scope::LinkLocal),
         (224..=239, ..) => Some(Scope::Multicast),
         // This network, protocol assignments, documentation, the former relays of 6to4, benchmarks, and what is left.
         (0, ..)
@@ -102,6 +104,8 @@ mod tests {
             ("192.168.1.1", Some(Private)),
             ("100.64.0.1", Some(Private)),
             ("169.254.169.254", Some(LinkLocal)),
+            ("168.63.129.16", Some(LinkLocal)),
+            ("168.63.129.17", None),
             ("224.0.0.1", Some(Multicast)),
             ("0.0.0.0", Some(Reserved)),
             ("0.1.2.3", Some(Reserved)),

@@ -106,7 +106,9 @@ fn wanted<'r>(
             )));
         }
         let mode = |id: &String| requested.iter().find(|it| it.id == *id).map(|it| it.transmission_mode);
-        return Ok(selected.iter().map(|id| (id.as_str(), mode(id).is_some_and(is_reference))).collect());
+        // An output that is named twice is one output.
+        let first = selected.iter().enumerate().filter(|(place, id)| !selected[..*place].contains(id));
+        return Ok(first.map(|(_, id)| (id.as_str(), mode(id).is_some_and(is_reference))).collect());
     }
     // One that stands for several is all there is, whatever was asked for; so is what a process without declared outputs
     // printed.
@@ -292,6 +294,7 @@ mod tests {
         assert_eq!(shown("outputs=a"), "references a");
         assert_eq!(shown("outputs=b"), "value b");
         assert_eq!(shown("outputs=a&outputs=b"), "multipart a* b");
+        assert_eq!(shown("outputs=b,b&outputs=b"), "value b", "named once or often");
         assert_eq!(Value, TransmissionMode::default());
     }
 }

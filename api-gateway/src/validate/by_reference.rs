@@ -132,16 +132,19 @@ async fn value_or_kind(reference: &Reference, fetcher: &References) -> Result<()
 /// Fetches a value and holds it against its schema as if it had been sent.
 async fn value(reference: &Reference, choice: &Choice<'_>, fetcher: &References) -> Result<(), Problem> {
     let fetched = fetcher.get(&reference.href).await.map_err(Problem::Fetch)?;
-    let parsed = serde_json::from_slice::<Value>(&fetched.bytes);
     let text = || std::str::from_utf8(&fetched.bytes).ok().map(Value::from);
     let is_called_json =
         fetched.media_type.as_deref().and_then(MediaType::parse).is_some_and(|answered| answered.is_json());
-    let value = match parsed {
-        Ok(_) if choice.is_json_in_text() => text(),
-        Ok(_) if choice.is_text() && !is_called_json => text(),
-        Ok(parsed) => Some(parsed),
-        Err(_) if choice.is_text() && !is_called_json => text(),
-        Err(_) => return Err(Problem::Kind("leads to something that is not JSON".to_owned())),
+    let value = if choice.is_text() && !is_called_json {
+        text()
+    } else if parts(&fetched.bytes) > MOST_PARTS {
+        return Err(Problem::Kind(format!("leads to a value of more than {MOST_PARTS} parts")));
+    } else {
+        match serde_json::from_slice::<Value>(&fetched.bytes) {
+            Ok(_) if choice.is_json_in_text() => text(),
+            Ok(parsed) => Some(parsed),
+            Err(_) => return Err(Problem::Kind("leads to something that is not JSON".to_owned())),
+        }
     };
     let Some(value) = value else { return Err(Problem::Kind("leads to text that is not UTF-8".to_owned())) };
     let misfits = choice.misfits(&value);
@@ -149,6 +152,24 @@ async fn value(reference: &Reference, choice: &Choice<'_>, fetcher: &References)
         return Ok(());
     }
     Err(Problem::Value(misfits.into_iter().map(|misfit| (misfit.pointer, misfit.message)).collect()))
+}
+
+/// Parts of a value that is read: each takes many times the bytes in memory that it has in JSON.
+const MOST_PARTS: usize = 250_000;
+
+/// How many values there are in a JSON text at most. Of another text it says nothing.
+fn parts(text: &[u8]) -> usize {
+    let (mut parts, mut quoted, mut escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' | b':' if !quoted => parts += 1,
+            _ => {}
+        }
+    }
+    parts
 }
 
 #[cfg(test)]

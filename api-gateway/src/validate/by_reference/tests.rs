@@ -297,3 +297,9 @@ async fn more_references_than_allowed_are_not_fetched() {
     assert_eq!(said, "inputs.count/8: there are 9 references in this execution; allowed: 8");
     assert_eq!(server.connections(), 0);
 }
+
+#[test]
+fn parts_are_counted_outside_of_texts() {
+    assert_eq!(parts(b"5"), 1);
+    assert_eq!(parts(br#"[1,2,{"a":"x,[{\"","b":[]}]"#), 9);
+}
