@@ -97,8 +97,7 @@ fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execu
 }
 
 fn parameters(inputs: &Map<String, Value>) -> Option<String> {
-    let text = Value::Object(masking::masked(inputs)).to_string();
-    (text.len() <= PARAMETERS_LIMIT).then_some(text)
+    masking::masked(inputs, PARAMETERS_LIMIT)
 }
 
 async fn store(

@@ -23,8 +23,8 @@ use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References, representation,
-    requests, results::Values, routes, settings::GatewaySettings, validate::Schemas,
+    auth::Token, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics, references::References,
+    representation, requests, results::Values, routes, settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -54,6 +54,10 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Permits for executions that are read, checked and stored.
     pub accepting: Arc<Semaphore>,
+    /// Permits for executions whose references are looked at; these are not being accepted meanwhile.
+    pub resolving: Arc<Semaphore>,
+    /// What executions may take of the memory until they are stored.
+    pub memory: Memory,
     /// Where the clients of stream and bucket were made, and where they are used.
     pub runtime: Handle,
     /// Cancelled when this process is told to stop.

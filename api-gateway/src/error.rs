@@ -151,6 +151,9 @@ pub enum GatewayError {
     /// Too many executions are being accepted.
     #[error("too many executions are being accepted at the moment; nothing was done, try again")]
     Busy,
+    /// Too many results are held in memory.
+    #[error("too many results are being put together at the moment; try again, or read each output for itself")]
+    ResultsBusy,
     /// Something that this service needs does not answer; nothing was done.
     #[error("the service can't do this for the moment; nothing was done")]
     Unavailable(#[source] Cause),
@@ -220,7 +223,11 @@ impl GatewayError {
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
             Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
             Self::KeyJobRemoved => (StatusCode::GONE, "job-removed", "the job was removed"),
-            Self::Busy | Self::Unavailable(_) | Self::CommitUnknown { .. } | Self::DismissalUnknown { .. } => {
+            Self::Busy
+            | Self::ResultsBusy
+            | Self::Unavailable(_)
+            | Self::CommitUnknown { .. }
+            | Self::DismissalUnknown { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service-unavailable", "service unavailable")
             }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "internal error"),

@@ -15,12 +15,11 @@ use platform::{
     telemetry::chain,
 };
 use protocol::{JobId, ProcessDefinition, idempotency::ClaimedKey, names::subjects};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{app::Gateway, auth, error::GatewayError, jobs::LookupError};
+use crate::{app::Gateway, error::GatewayError, jobs::LookupError, validate::Request};
 
 /// The header.
 pub const HEADER: &str = "idempotency-key";
@@ -106,17 +105,11 @@ impl Key {
     /// The key beside what was asked for. Two callers never share a key: one with the token, one without.
     ///
     /// # Errors
-    /// When the body is no JSON.
-    pub fn with_request(self, process: &ProcessDefinition, body: &[u8]) -> Result<KeyedRequest, GatewayError> {
-        let mut body: Value = serde_json::from_slice(body).map_err(GatewayError::internal)?;
-        // There is one token, so that its digest would say no more than this word, and it stays out of the stream.
+    /// When the request can't be written as a text.
+    pub fn with_request(self, process: &ProcessDefinition, request: &Request) -> Result<KeyedRequest, GatewayError> {
+        // There is one token, so that its digest would say no more than this word; it was taken out of the request.
         let caller = if process.check_auth { "token" } else { "anonymous" };
-        if process.check_auth
-            && let Some(Value::Object(inputs)) = body.get_mut("inputs")
-        {
-            auth::take_token(inputs);
-        }
-        let (key, id, body) = (self.0.as_str(), process.id.as_str(), body.to_string());
+        let (key, id, body) = (self.0.as_str(), process.id.as_str(), request.to_text()?);
         Ok(KeyedRequest {
             subject: subjects::idempotency_key(&digest(&[key, id, caller])),
             // With the key in it, which is kept nowhere, the digest can't be used to try values of inputs.
@@ -286,7 +279,11 @@ mod tests {
     fn keyed(key: &str, process: &str, body: &str) -> KeyedRequest {
         let configuration = testing::configuration();
         let process = configuration.processes.get(process).unwrap();
-        Key(key.to_owned()).with_request(process, body.as_bytes()).unwrap()
+        let mut request = Request::parse(body.as_bytes()).unwrap();
+        if process.check_auth {
+            request.take_token();
+        }
+        Key(key.to_owned()).with_request(process, &request).unwrap()
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod language;
 pub mod limits;
 pub mod links;
 mod media_type;
+pub mod memory;
 pub mod metrics;
 pub mod negotiation;
 mod openapi;

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::index::Index;
+use crate::{index::Index, memory::Memory};
 
 /// Everything that is counted; cheap to clone.
 #[derive(Clone)]
@@ -59,8 +59,8 @@ fn request_buckets() -> Histogram {
 }
 
 impl Metrics {
-    /// Registers everything, the sizes of `index` included.
-    pub fn new(registry: &mut Registry, index: Index) -> Self {
+    /// Registers everything, the sizes of `index` and of the memory for executions and for results included.
+    pub fn new(registry: &mut Registry, index: Index, [accepting, documents]: [Memory; 2]) -> Self {
         let registry = registry.sub_registry_with_prefix("quayside_gateway");
         let inner = Inner {
             requests: Family::default(),
@@ -91,6 +91,7 @@ impl Metrics {
         registry.register("accepting", "Executions being read, checked and stored", inner.accepting.clone());
         registry.register("leader_reads", "Jobs read from the stream's leader", inner.leader_reads.clone());
         registry.register_collector(Box::new(IndexSizes(index)));
+        registry.register_collector(Box::new(MemoryUsed { accepting, documents }));
         Self(Arc::new(inner))
     }
 
@@ -178,6 +179,26 @@ impl Collector for IndexSizes {
     }
 }
 
+/// What is taken of the budgets, looked at when somebody asks.
+#[derive(Debug)]
+struct MemoryUsed {
+    accepting: Memory,
+    documents: Memory,
+}
+
+impl Collector for MemoryUsed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauge = |used: usize| ConstGauge::new(i64::try_from(used).unwrap_or(i64::MAX));
+        let kind = gauge(0).metric_type();
+        let help = "Memory set aside for executions being accepted and for results being sent";
+        let mut used = encoder.encode_descriptor("memory_used", help, Some(&Unit::Bytes), kind)?;
+        for (what, memory) in [("executions", &self.accepting), ("results", &self.documents)] {
+            gauge(memory.used()).encode(used.encode_family(&[("for", what)])?)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +206,8 @@ mod tests {
     #[test]
     fn what_is_under_way_is_counted_as_long_as_it_lasts() {
         let mut registry = Registry::default();
-        let metrics = Metrics::new(&mut registry, Index::new(0));
+        let memory = Memory::new(1 << 20);
+        let metrics = Metrics::new(&mut registry, Index::new(0), [memory.clone(), Memory::new(0)]);
         let shown = || {
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -193,7 +215,9 @@ mod tests {
         };
         let (accepting, waiting) = (metrics.accepting(), metrics.waiting());
         assert!(shown().contains("quayside_gateway_accepting 1") && metrics.waiting_now() == 1);
-        drop((accepting, waiting));
+        let portion = memory.take(2048).unwrap();
+        assert!(shown().contains("quayside_gateway_memory_used_bytes{for=\"executions\"} 2048"), "{}", shown());
+        drop((accepting, waiting, portion));
         assert!(shown().contains("quayside_gateway_accepting 0") && metrics.waiting_now() == 0);
     }
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod disposition;
 mod document;
+mod lending;
 mod multipart;
 mod negotiation;
 mod output;
@@ -18,7 +19,11 @@ use protocol::{
     job_record::{Outcome, Status},
 };
 
-pub use self::{negotiation::Accept, plan::Asked, values::Values};
+pub use self::{
+    negotiation::Accept,
+    plan::Asked,
+    values::{MEMORY_OF_DOCUMENT, Values},
+};
 use crate::error::GatewayError;
 
 /// Lets pass only jobs that have results.

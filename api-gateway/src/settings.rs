@@ -5,7 +5,10 @@ use std::time::Duration;
 use platform::config::seconds;
 use serde::Deserialize;
 
-use crate::{proxies::TrustedProxies, references::ReferenceSettings};
+use crate::{
+    proxies::TrustedProxies, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
+    validate::parts::most_memory_of,
+};
 
 /// Limits of the gateway.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,6 +34,14 @@ pub struct GatewaySettings {
     pub backlog: u32,
     /// Executions that are read, checked and stored at one time; beyond them clients are told to come back.
     pub max_accepting: usize,
+    /// Bytes of memory that executions may take together until they are stored: their bodies, what these are parsed to, and
+    /// what their references lead to.
+    pub memory: usize,
+    /// Bytes of memory that results which are put together may take, until they are sent.
+    pub documents_memory: usize,
+    /// How long a client may take to read results that are held in memory for it, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub send_timeout: Duration,
     /// Networks of proxies whose `X-Forwarded-For` is believed, for logs: separated by commas.
     pub trusted_proxies: TrustedProxies,
     /// How long a body may take to arrive, in seconds.
@@ -96,6 +107,9 @@ impl Default for GatewaySettings {
             max_connections: 10_000,
             backlog: 1024,
             max_accepting: 256,
+            memory: 128 * 1024 * KIB,
+            documents_memory: 64 * 1024 * KIB,
+            send_timeout: Duration::from_secs(60),
             trusted_proxies: TrustedProxies::default(),
             body_timeout: Duration::from_secs(30),
             accept_limit: Duration::from_secs(30),
@@ -149,6 +163,7 @@ impl GatewaySettings {
                 "gateway.idempotency_age: expected 60 to 86400 seconds",
             ),
             (!self.sync_wait.is_zero(), "gateway.sync_wait: expected more than 0 seconds"),
+            (!self.send_timeout.is_zero(), "gateway.send_timeout: expected more than 0 seconds"),
             // A message holds at most 1 MiB, the record beside the inputs included.
             (self.inline_inputs <= 512 * KIB, "gateway.inline_inputs: expected at most 512 KiB, in bytes"),
             (
@@ -160,8 +175,20 @@ impl GatewaySettings {
                 "gateway.presigned_expiry: expected 60 to 604800 seconds",
             ),
         ];
+        let of_reference = most_memory_of(usize::try_from(self.references.max_bytes).unwrap_or(usize::MAX));
+        let of_execution = most_memory_of(self.max_body).max(self.max_body.saturating_add(of_reference));
+        let of_document = self.max_document.saturating_mul(MEMORY_OF_DOCUMENT);
+        let memory = [
+            (self.memory as u64, of_execution as u64, "memory", "gateway.max_body and gateway.references.max_bytes"),
+            (self.documents_memory as u64, of_document, "documents_memory", "gateway.max_document"),
+        ];
         let mut mistakes: Vec<String> =
             rules.into_iter().filter(|(holds, _)| !holds).map(|(_, rule)| rule.to_owned()).collect();
+        mistakes.extend(memory.into_iter().filter(|(given, needed, ..)| given < needed).map(
+            |(_, needed, name, by)| {
+                format!("gateway.{name}: expected at least {needed} bytes, which the largest that {by} allow may take")
+            },
+        ));
         mistakes.extend(self.references.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
@@ -177,5 +204,13 @@ mod tests {
         let wrong = GatewaySettings { max_body: 1, sync_wait: Duration::ZERO, ..GatewaySettings::default() };
         let text = wrong.check().unwrap_err().to_string();
         assert!(text.contains("gateway.max_body") && text.contains("gateway.sync_wait"), "{text}");
+    }
+
+    #[test]
+    fn the_memory_has_to_do_for_the_largest_that_is_allowed() {
+        let large = GatewaySettings { max_body: 32 << 20, max_document: 17 << 20, ..GatewaySettings::default() };
+        let text = large.check().unwrap_err().to_string();
+        assert!(text.contains("gateway.memory: expected at least 214217728 bytes"), "{text}");
+        assert!(text.contains("gateway.documents_memory: expected at least 142606336 bytes"), "{text}");
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     index::{Index, feed},
     jobs::Jobs,
     links::Urls,
+    memory::Memory,
     metrics::Metrics,
     references::References,
     results::Values,
@@ -128,10 +129,11 @@ async fn serve(
     for warning in warnings {
         warn!(%warning, "configuration");
     }
-    let references = References::new(&settings.references).map_err(RunError::References)?;
+    let (memory, documents) = (Memory::new(settings.memory), Memory::new(settings.documents_memory));
+    let references = References::new(&settings.references, memory.clone()).map_err(RunError::References)?;
     let index = Index::new(settings.record_cache);
     let mut registry = Registry::default();
-    let metrics = Metrics::new(&mut registry, index.clone());
+    let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone()]);
     let health = Health::new(registry, &[feed::READY_PART]);
     let bind = platform.probe.bind;
     let probe_address = probe::serve(bind, health.clone(), shutdown.clone()).map_err(|source| RunError::Listen {
@@ -153,11 +155,13 @@ async fn serve(
         token,
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
-        values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings),
+        values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),
         store,
         index,
         metrics,
         accepting: Arc::new(Semaphore::new(settings.max_accepting)),
+        resolving: Arc::new(Semaphore::new(settings.references.max_executions)),
+        memory,
         runtime,
         shutdown: shutdown.clone(),
         schemas: Arc::new(schemas),

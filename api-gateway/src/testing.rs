@@ -9,8 +9,8 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, metrics::Metrics, references::References,
-    results::Values, settings::GatewaySettings, validate::Schemas,
+    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
+    references::References, results::Values, settings::GatewaySettings, validate::Schemas,
 };
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
@@ -86,22 +86,26 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let store = JobStore::new(Nats { client, jetstream, stream, keys, ack_wait, replicas: 1 }, None);
     let settings = GatewaySettings { max_body: 2048, ..GatewaySettings::default() };
     let index = Index::new(settings.record_cache);
-    let metrics = Metrics::new(&mut Registry::default(), index.clone());
+    let (memory, documents) = (Memory::new(settings.memory), Memory::new(settings.documents_memory));
+    let metrics = Metrics::new(&mut Registry::default(), index.clone(), [memory.clone(), documents.clone()]);
+    let references = References::new(&settings.references, memory.clone()).unwrap();
     let runtime = Handle::current();
     let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
         token: token.and_then(Token::new),
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
-        values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings),
+        values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),
         store,
         index,
         metrics,
         accepting: Arc::new(Semaphore::new(settings.max_accepting)),
+        resolving: Arc::new(Semaphore::new(settings.references.max_executions)),
+        memory,
         runtime,
         shutdown: CancellationToken::new(),
         schemas: Arc::new(Schemas::compile(&configuration).unwrap().0),
-        references: References::new(&settings.references).unwrap(),
+        references,
         settings: Arc::new(settings),
         configuration: Arc::new(configuration),
     }

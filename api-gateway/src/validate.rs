@@ -9,6 +9,7 @@ pub mod by_reference;
 mod inputs;
 pub mod media_types;
 mod outputs;
+pub mod parts;
 pub mod schemas;
 pub mod value;
 pub mod violation;
@@ -39,10 +40,12 @@ pub struct Execution {
 
 /// The members of an execution request whose inputs are an object; not yet held against a process.
 pub struct Request {
-    inputs: Map<String, Value>,
-    outputs: Option<Value>,
-    response: Option<Value>,
+    members: Map<String, Value>,
+    /// Bytes of the body.
+    size: usize,
 }
+
+const INPUTS: &str = "inputs";
 
 impl Request {
     /// Reads a body (OGC 18-062r2, schema `execute`). Members that this service does not know are ignored.
@@ -54,20 +57,32 @@ impl Request {
             // The error's own text could repeat what was sent.
             GatewayError::invalid(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
         })?;
-        let Value::Object(mut members) = value else {
+        let Value::Object(members) = value else {
             return Err(GatewayError::invalid("the body is not a JSON object"));
         };
-        let inputs = match members.shift_remove("inputs") {
-            None => Map::new(),
-            Some(Value::Object(inputs)) => inputs,
-            Some(_) => return Err(GatewayError::invalid("inputs: expected an object of input id to value")),
-        };
-        Ok(Self { inputs, outputs: members.shift_remove("outputs"), response: members.shift_remove("response") })
+        match members.get(INPUTS) {
+            None | Some(Value::Object(_)) => Ok(Self { members, size: body.len() }),
+            Some(_) => Err(GatewayError::invalid("inputs: expected an object of input id to value")),
+        }
     }
 
     /// Takes the token out, so that nothing after this sees it.
     pub fn take_token(&mut self) -> Option<Value> {
-        auth::take_token(&mut self.inputs)
+        match self.members.get_mut(INPUTS) {
+            Some(Value::Object(inputs)) => auth::take_token(inputs),
+            _ => None,
+        }
+    }
+
+    /// All that is asked for, as one text.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn to_text(&self) -> Result<String, GatewayError> {
+        // Mostly it is shorter than the body: growing would take more memory.
+        let mut text = Vec::with_capacity(self.size);
+        serde_json::to_writer(&mut text, &self.members).map_err(GatewayError::internal)?;
+        String::from_utf8(text).map_err(GatewayError::internal)
     }
 
     /// Holds the request against the process, with all that is in it.
@@ -75,7 +90,12 @@ impl Request {
     /// # Errors
     /// All that does not fit.
     pub fn against(self, process: &ProcessDefinition, schemas: &Schemas) -> Result<Checked, GatewayError> {
-        let Self { mut inputs, outputs, response } = self;
+        let mut members = self.members;
+        let mut inputs = match members.shift_remove(INPUTS) {
+            Some(Value::Object(inputs)) => inputs,
+            _ => Map::new(),
+        };
+        let (outputs, response) = (members.shift_remove("outputs"), members.shift_remove("response"));
         let schemas = schemas.of(process).ok_or(GatewayError::NoSuchProcess)?;
         let mut violations = Violations::default();
         let references = inputs::check(&inputs, process, schemas, &mut violations);
@@ -122,6 +142,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        memory::Memory,
         references::{ReferenceSettings, References},
         testing,
     };
@@ -136,8 +157,10 @@ mod tests {
         let schemas = Schemas::compile(&configuration).unwrap().0;
         let checked = request.against(process, &schemas).map_err(|error| error.to_string())?;
         assert!(!checked.has_references());
-        let references = References::new(&ReferenceSettings::default()).unwrap();
-        checked.resolve(&references).now_or_never().unwrap().map_err(|error| error.to_string())
+        let memory = Memory::new(1 << 20);
+        let references = References::new(&ReferenceSettings::default(), memory.clone()).unwrap();
+        let mut portion = memory.take(0).unwrap();
+        checked.resolve(&references, &mut portion).now_or_never().unwrap().map_err(|error| error.to_string())
     }
 
     #[test]

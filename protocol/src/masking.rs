@@ -1,5 +1,11 @@
 //! Masking of inputs whose name says that they are secret, and of what signs a URL.
 
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 const SECRET_WORDS: [&str; 4] = ["secret", "key", "password", "token"];
@@ -7,35 +13,71 @@ const SECRET_WORDS: [&str; 4] = ["secret", "key", "password", "token"];
 const SIGNING_WORDS: [&str; 2] = ["sig", "credential"];
 const MASK: &str = "*";
 
-/// The inputs as they may be shown: every value whose key contains `secret`, `key`, `password` or `token`, in any case
-/// and at any depth, is `*` (the original's rule). So are the password of a URL, and parameters of its query with such
-/// names, or with `sig` or `credential` in them.
-pub fn masked(inputs: &Map<String, Value>) -> Map<String, Value> {
-    inputs
-        .iter()
-        .map(|(key, value)| {
-            let shown = if is_secret(key) { Value::from(MASK) } else { masked_value(value) };
-            (key.clone(), shown)
-        })
-        .collect()
+/// The inputs as they may be shown, as JSON of at most `limit` bytes; `None` where it would be more. Every value whose key
+/// contains `secret`, `key`, `password` or `token`, in any case and at any depth, is `*` (the original's rule). So are the
+/// users of a URL, and parameters of its query with such names, or with `sig` or `credential` in them.
+pub fn masked(inputs: &Map<String, Value>, limit: usize) -> Option<String> {
+    let mut text = Limited { text: Vec::new(), limit };
+    serde_json::to_writer(&mut text, &MaskedMembers(inputs)).ok()?;
+    String::from_utf8(text.text).ok()
 }
 
-fn masked_value(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => Value::Object(masked(members)),
-        Value::Array(items) => items.iter().map(masked_value).collect(),
-        Value::String(text) => Value::from(masked_text(text)),
-        other => other.clone(),
+/// Written as it is read: a large value is not copied before it is known to be too large.
+struct MaskedMembers<'a>(&'a Map<String, Value>);
+
+impl Serialize for MaskedMembers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in self.0 {
+            match is_secret(key) {
+                true => members.serialize_entry(key, MASK)?,
+                false => members.serialize_entry(key, &MaskedValue(value))?,
+            }
+        }
+        members.end()
+    }
+}
+
+struct MaskedValue<'a>(&'a Value);
+
+impl Serialize for MaskedValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) => MaskedMembers(members).serialize(serializer),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(MaskedValue)),
+            Value::String(text) => serializer.serialize_str(&masked_text(text)),
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+/// Takes bytes until they are too many.
+struct Limited {
+    text: Vec<u8>,
+    limit: usize,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.text.len() + bytes.len() > self.limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 /// A text, without the secrets of the URL that it is.
-fn masked_text(text: &str) -> String {
+fn masked_text(text: &str) -> Cow<'_, str> {
     let is_scheme = |scheme: &str| {
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     };
     let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme.trim_start())) else {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
@@ -51,7 +93,7 @@ fn masked_text(text: &str) -> String {
         let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
         format!("?{}{fragment}", shown.join("&"))
     });
-    format!("{scheme}://{authority}{path}{}", query.unwrap_or_default())
+    Cow::Owned(format!("{scheme}://{authority}{path}{}", query.unwrap_or_default()))
 }
 
 fn masked_parameter(parameter: &str) -> String {
@@ -70,16 +112,28 @@ fn is_secret(key: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn shown(inputs: &Value) -> Value {
+        serde_json::from_str(&masked(inputs.as_object().unwrap(), 1000).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_would_be_too_long_is_left_out() {
+        let inputs = serde_json::json!({"a": "x".repeat(20), "token": "t".repeat(20)});
+        let whole = masked(inputs.as_object().unwrap(), 40).unwrap();
+        assert_eq!(whole, format!("{{\"a\":\"{}\",\"token\":\"*\"}}", "x".repeat(20)));
+        assert_eq!(whole.len(), 40);
+        assert_eq!(masked(inputs.as_object().unwrap(), 39), None);
+    }
+
     #[test]
     fn secrets_are_masked_at_any_depth_and_in_any_case() {
         let inputs = serde_json::json!({
             "a": 1, "API_Token": "t", "list": [{"userPassword": {"x": 1}}], "o": {"deep": {"sshKey": [1]}}, "SECRETS": null
         });
-        let shown = masked(inputs.as_object().unwrap());
         let expected = serde_json::json!({
             "a": 1, "API_Token": "*", "list": [{"userPassword": "*"}], "o": {"deep": {"sshKey": "*"}}, "SECRETS": "*"
         });
-        assert_eq!(Value::Object(shown), expected);
+        assert_eq!(shown(&inputs), expected);
     }
 
     #[test]
@@ -97,8 +151,7 @@ mod tests {
             ("postgres://u:p@example.org/db", "postgres://*@example.org/db"),
         ] {
             let inputs = serde_json::json!({"image": {"href": url}, "list": [url]});
-            let shown = Value::Object(masked(inputs.as_object().unwrap()));
-            assert_eq!(shown, serde_json::json!({"image": {"href": expected}, "list": [expected]}));
+            assert_eq!(shown(&inputs), serde_json::json!({"image": {"href": expected}, "list": [expected]}));
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::testing;
+use crate::{testing, validate::parts::MOST_PARTS};
 
 const DESCRIPTIONS: [&str; 5] = ["/", "/conformance", "/openapi", "/processes", "/processes/open"];
 const EXECUTION: &str = "/processes/open/execution";
@@ -253,6 +253,73 @@ async fn beyond_what_is_accepted_at_once_clients_are_told_to_come_back() {
     let answer = call(&gateway, TestRequest::post().uri(EXECUTION).set_payload("{}")).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "5"));
     assert_eq!(call(&gateway, get("/")).await.status, 200, "whatever only reads goes on");
+}
+
+/// An array of many small values, in `inputs.text`.
+fn many_parts(parts: usize) -> String {
+    format!(r#"{{"inputs": {{"text": [{}0]}}}}"#, "0,".repeat(parts))
+}
+
+#[actix_web::test]
+async fn a_body_is_not_parsed_without_the_memory_that_it_would_take() {
+    let gateway = limited(testing::gateway().await, |settings| settings.max_body = 4 << 20);
+    let post = |body: String| TestRequest::post().uri(EXECUTION).set_payload(body);
+    let answer = call(&gateway, post(many_parts(1000))).await;
+    assert_eq!(answer.status, 400, "an array is no text");
+    assert_eq!(gateway.memory.used(), 0);
+    let many = call(&gateway, post(many_parts(MOST_PARTS))).await;
+    assert_eq!(many.status, 400);
+    let detail = many.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("allowed: 250000"), "{detail}");
+
+    // What others left is enough for the bytes, and not for what they are parsed to.
+    let others = gateway.memory.take(gateway.settings.memory - (100 << 10));
+    let busy = call(&gateway, post(many_parts(1000))).await;
+    assert_eq!((busy.status.as_u16(), busy.header("retry-after")), (503, "5"));
+    assert_eq!(call(&gateway, post(many_parts(100))).await.status, 400);
+    let all = gateway.memory.take(100 << 10);
+    let busy = call(&gateway, post("{}".to_owned())).await;
+    assert_eq!((busy.status.as_u16(), busy.header("retry-after")), (503, "5"));
+    drop((others, all));
+    assert_eq!(gateway.memory.used(), 0);
+}
+
+#[actix_web::test]
+async fn who_waits_for_other_servers_keeps_nobody_from_being_accepted() {
+    // It takes connections, and never answers.
+    let tarpit = TcpListener::bind("127.0.0.1:0").unwrap();
+    let href = format!("http://{}/x", tarpit.local_addr().unwrap());
+    let mut gateway = limited(testing::gateway().await, |settings| {
+        settings.references.allow_http = true;
+        settings.references.allow_private = vec!["127.0.0.0/8".to_owned()];
+        settings.references.max_executions = 1;
+    });
+    gateway.references = References::new(&gateway.settings.references, gateway.memory.clone()).unwrap();
+    gateway.resolving = Arc::new(Semaphore::new(1));
+    gateway.accepting = Arc::new(Semaphore::new(1));
+    let body = serde_json::json!({"inputs": {"text": {"href": href}}}).to_string();
+    let app = test::init_service(app(web::Data::new(gateway.clone()))).await;
+    let post = |body: &str| TestRequest::post().uri(EXECUTION).set_payload(body.to_owned()).to_request();
+    let waiting = test::call_service(&app, post(&body));
+    let others = async {
+        // While it waits, its text is all that it holds.
+        let waits = async {
+            while gateway.resolving.available_permits() > 0 || gateway.memory.used() > 1024 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waits).await.expect("it never waits with its text alone");
+        let second = call(&gateway, TestRequest::post().uri(EXECUTION).set_payload(body.clone())).await;
+        assert_eq!((second.status.as_u16(), second.header("retry-after")), (503, "5"), "one at a time");
+        assert!(second.json()["detail"].as_str().unwrap().contains("too many executions"));
+        let other = call(&gateway, TestRequest::post().uri(EXECUTION).set_payload("[]")).await;
+        assert_eq!(other.status, 400, "it was accepted, and looked at");
+    };
+    tokio::select! {
+        _ = waiting => panic!("nobody answered"),
+        () = others => {}
+    }
+    drop(tarpit);
 }
 
 #[actix_web::test]

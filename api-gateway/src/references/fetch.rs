@@ -8,9 +8,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::{Forbidden, Policy, ReferenceSettings, resolver::Guarded};
+use crate::memory::{self, Memory, Portion};
 
-/// References that one gateway fetches at the same time: together with `max_bytes` what they may take of memory.
+/// References that one gateway fetches at the same time.
 const AT_ONCE: usize = 16;
+/// Values that are held against their schemas at the same time.
+const JUDGED_AT_ONCE: usize = 1;
 /// Answers to HEAD that say that the server does not do that, or, being signed, only for GET.
 const NO_HEAD: [StatusCode; 4] =
     [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
@@ -45,6 +48,9 @@ pub enum ReferenceError {
     /// Too many others are being fetched: nothing is wrong with this one.
     #[error("waited longer than {0} seconds for others to be fetched")]
     Busy(f64),
+    /// Others take the memory: nothing is wrong with this one.
+    #[error("could not be fetched while so much else is")]
+    NoMemory,
 }
 
 /// What a server says of a value without sending it.
@@ -57,12 +63,14 @@ pub struct Head {
 }
 
 /// A value that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Fetched {
     /// `Content-Type`.
     pub media_type: Option<String>,
     /// All of it.
     pub bytes: bytes::Bytes,
+    /// What it takes of the memory.
+    pub portion: Portion,
 }
 
 /// Fetches what references lead to. Cheap to clone.
@@ -71,15 +79,17 @@ pub struct References {
     client: Client,
     policy: Policy,
     settings: ReferenceSettings,
+    memory: Memory,
     at_once: Arc<Semaphore>,
+    judged: Arc<Semaphore>,
 }
 
 impl References {
-    /// As configured.
+    /// As configured; what is fetched is taken out of `memory`.
     ///
     /// # Errors
     /// When the settings are not allowed, or there is no TLS.
-    pub fn new(settings: &ReferenceSettings) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub fn new(settings: &ReferenceSettings, memory: Memory) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let policy = Policy::new(settings)?;
         let client = Client::builder()
             .dns_resolver(Arc::new(Guarded(policy.clone())))
@@ -89,7 +99,8 @@ impl References {
             .pool_max_idle_per_host(0)
             .user_agent(concat!("Quayside/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, policy, settings: settings.clone(), at_once: Arc::new(Semaphore::new(AT_ONCE)) })
+        let [at_once, judged] = [AT_ONCE, JUDGED_AT_ONCE].map(|permits| Arc::new(Semaphore::new(permits)));
+        Ok(Self { client, policy, settings: settings.clone(), memory, at_once, judged })
     }
 
     /// What was configured.
@@ -102,8 +113,20 @@ impl References {
     /// # Errors
     /// When that took too long.
     pub async fn turn(&self) -> Result<SemaphorePermit<'_>, ReferenceError> {
+        self.acquire(&self.at_once).await
+    }
+
+    /// As [`References::turn`], before a value is held against its schema.
+    ///
+    /// # Errors
+    /// When that took too long.
+    pub async fn judging(&self) -> Result<SemaphorePermit<'_>, ReferenceError> {
+        self.acquire(&self.judged).await
+    }
+
+    async fn acquire<'s>(&self, semaphore: &'s Semaphore) -> Result<SemaphorePermit<'s>, ReferenceError> {
         let limit = self.settings.timeout;
-        match tokio::time::timeout(limit, self.at_once.acquire()).await {
+        match tokio::time::timeout(limit, semaphore.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             // It is never closed.
             Ok(Err(_)) | Err(_) => Err(ReferenceError::Busy(limit.as_secs_f64())),
@@ -136,7 +159,7 @@ impl References {
     /// A whole value, of at most `max_bytes`.
     ///
     /// # Errors
-    /// When it may not be reached, can't, or is larger.
+    /// When it may not be reached, can't, is larger, or others take the memory.
     pub async fn get(&self, url: &str) -> Result<Fetched, ReferenceError> {
         let limit = self.settings.max_bytes;
         let mut answer = self.follow(Method::GET, url).await?;
@@ -144,14 +167,18 @@ impl References {
             return Err(ReferenceError::TooLarge(limit));
         }
         let media_type = media_type(&answer);
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut portion) = (BytesMut::new(), self.memory.take(0).ok_or(ReferenceError::NoMemory)?);
         while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable_or_forbidden(error, false))? {
             if (bytes.len() + chunk.len()) as u64 > limit {
                 return Err(ReferenceError::TooLarge(limit));
             }
+            // Taken as it comes: a slow server holds no more than it sent.
+            if !portion.grow(memory::growing(bytes.len() + chunk.len())) {
+                return Err(ReferenceError::NoMemory);
+            }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Fetched { media_type, bytes: bytes.freeze() })
+        Ok(Fetched { media_type, bytes: bytes.freeze(), portion })
     }
 
     /// Asks, and follows redirects, each under the same guard as the first.

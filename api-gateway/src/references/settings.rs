@@ -26,6 +26,8 @@ pub struct ReferenceSettings {
     pub max_redirects: usize,
     /// References in one execution.
     pub max_per_request: usize,
+    /// Executions whose references are looked at, at one time.
+    pub max_executions: usize,
 }
 
 impl Default for ReferenceSettings {
@@ -39,6 +41,7 @@ impl Default for ReferenceSettings {
             timeout: Duration::from_secs(15),
             max_redirects: 5,
             max_per_request: 16,
+            max_executions: 32,
         }
     }
 }
@@ -56,6 +59,9 @@ impl ReferenceSettings {
         }
         if self.max_redirects > 20 {
             mistakes.push("gateway.references.max_redirects: expected at most 20".to_owned());
+        }
+        if !(1..=10_000).contains(&self.max_executions) {
+            mistakes.push("gateway.references.max_executions: expected 1 to 10000".to_owned());
         }
         if self.max_per_request > 1000 {
             mistakes.push("gateway.references.max_per_request: expected at most 1000".to_owned());

@@ -9,7 +9,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use protocol::JobRecord;
 
 use super::{
-    document::{Member, document},
+    document::{Document, Member},
+    lending::{in_chunks, lent},
     multipart::{self, Part},
     plan::{Asked, Chosen, Plan, plan},
     printed::{Output, Printed},
@@ -17,7 +18,7 @@ use super::{
     successful,
     values::{Bytestream, Values},
 };
-use crate::{error::GatewayError, links::JSON, media_type};
+use crate::{error::GatewayError, links::JSON, media_type, memory::Portion};
 
 impl Values {
     /// The results of a job, in the form that the execution and this request ask for.
@@ -26,14 +27,14 @@ impl Values {
     /// When the job has none, what is asked for is not there or not in a form that is wanted, or can't be read.
     pub async fn answer(&self, record: &JobRecord, asked: &Asked) -> Result<HttpResponse, GatewayError> {
         successful(record, &self.urls.job(&record.job_id))?;
-        let printed = Printed::of(record, self).await?;
+        let (printed, held) = Printed::of(record, self).await?;
         match plan(record, &printed, asked)? {
             Plan::Nothing => Ok(HttpResponse::NoContent().finish()),
             Plan::Value(output) => {
                 let value = if asked.head { stream::empty().boxed() } else { self.open(output, None).await? };
                 let mut answer = HttpResponse::build(StatusCode::OK);
                 answer.content_type(media_type::header_value(&output.media_type));
-                Ok(sized(&mut answer, output.size, value))
+                Ok(sized(&mut answer, output.size, lent(value, held, self.send_timeout)))
             }
             Plan::References(outputs) => {
                 let mut answer = HttpResponse::NoContent();
@@ -42,8 +43,8 @@ impl Values {
                 }
                 Ok(answer.finish())
             }
-            Plan::Multipart(chosen) => self.multipart(record, &chosen, asked.head).await,
-            Plan::Document(chosen) => self.document(record, &chosen).await,
+            Plan::Multipart(chosen) => self.multipart(record, &chosen, asked.head, held).await,
+            Plan::Document(chosen) => self.document(record, &chosen, held).await,
         }
     }
 
@@ -52,6 +53,7 @@ impl Values {
         record: &JobRecord,
         chosen: &[Chosen<'_>],
         head: bool,
+        held: Option<Portion>,
     ) -> Result<HttpResponse, GatewayError> {
         let boundary = multipart::boundary();
         let mut parts = Vec::with_capacity(chosen.len());
@@ -78,7 +80,7 @@ impl Values {
             answer.content_type(multipart::content_type(&boundary, root.output));
         }
         let body = if head { stream::empty().boxed() } else { multipart::body(&boundary, parts) };
-        Ok(sized(&mut answer, length, body))
+        Ok(sized(&mut answer, length, lent(body, held, self.send_timeout)))
     }
 
     fn open_later(&self, output: Output) -> Bytestream {
@@ -86,13 +88,47 @@ impl Values {
         stream::once(async move { values.open(&output, None).await }).try_flatten().boxed()
     }
 
-    async fn document(&self, record: &JobRecord, chosen: &[Chosen<'_>]) -> Result<HttpResponse, GatewayError> {
-        let size = chosen.iter().filter(|it| !it.by_reference).map(|it| it.output.size).sum();
+    async fn document(
+        &self,
+        record: &JobRecord,
+        chosen: &[Chosen<'_>],
+        held: Option<Portion>,
+    ) -> Result<HttpResponse, GatewayError> {
+        let (text, portion) = self.document_text(record, chosen, held).await?;
+        let mut answer = HttpResponse::Ok();
+        answer.content_type(JSON);
+        if text.len() <= SMALL {
+            return Ok(answer.body(text));
+        }
+        let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        Ok(answer.body(SizedStream::new(size, lent(in_chunks(text.into()), Some(portion), self.send_timeout))))
+    }
+
+    /// The text of a document, and what it takes of the memory. `held` is what its outputs have of it.
+    async fn document_text(
+        &self,
+        record: &JobRecord,
+        chosen: &[Chosen<'_>],
+        held: Option<Portion>,
+    ) -> Result<(Vec<u8>, Portion), GatewayError> {
+        let by_value = || chosen.iter().filter(|it| !it.by_reference).map(|it| it.output.size);
+        let size: u64 = by_value().fold(0, u64::saturating_add);
         if size > self.max_document {
             let results = self.urls.results(&record.job_id);
             return Err(GatewayError::TooLargeForDocument { size, limit: self.max_document, results });
         }
-        let mut members = Vec::with_capacity(chosen.len());
+        // Beside the document there is the value that is being added, or all of them, where these are held.
+        let (mut portion, beside) = match held {
+            Some(portion) => {
+                let size = portion.size();
+                (portion, size)
+            }
+            None => {
+                let largest = by_value().max().unwrap_or(0);
+                (self.memory(largest.saturating_add(size)).await?, usize::try_from(largest).unwrap_or(usize::MAX))
+            }
+        };
+        let mut document = Document::new();
         for Chosen { output, by_reference } in chosen {
             let media_type = output.media_type.as_str();
             let member = if *by_reference {
@@ -100,11 +136,19 @@ impl Values {
             } else {
                 Member::Value { media_type, bytes: self.read(output).await? }
             };
-            members.push((output.id.as_str(), member));
+            document.add(&output.id, &member, |room| match portion.grow(beside.saturating_add(room)) {
+                true => Ok(()),
+                false => Err(GatewayError::ResultsBusy),
+            })?;
         }
-        Ok(HttpResponse::Ok().content_type(JSON).body(document(&members)))
+        let text = document.finish();
+        portion.shrink(text.len());
+        Ok((text, portion))
     }
 }
+
+/// Bytes of a document that is given to the connection at once, and may be compressed.
+const SMALL: usize = 64 * 1024;
 
 pub(super) fn sized(answer: &mut HttpResponseBuilder, size: u64, chunks: Bytestream) -> HttpResponse {
     // Results are whatever a container printed: no browser may guess at them.

@@ -13,6 +13,7 @@ use protocol::JobRecord;
 use super::{
     answer::sized,
     disposition,
+    lending::lent,
     negotiation::Accept,
     printed::Printed,
     range::{self, Wanted},
@@ -33,7 +34,7 @@ impl Values {
         request: &HttpRequest,
     ) -> Result<HttpResponse, GatewayError> {
         successful(record, &self.urls.job(&record.job_id))?;
-        let printed = Printed::of(record, self).await?;
+        let (printed, held) = Printed::of(record, self).await?;
         let output = printed.find(id).ok_or_else(|| printed.has_none())?;
         if Accept::of(request.headers()).excludes(&output.media_type) {
             return Err(GatewayError::ResultNotAcceptable { offered: output.media_type.clone() });
@@ -64,6 +65,6 @@ impl Values {
         let size = range.map_or(output.size, |range| range.length);
         let value =
             if request.method() == Method::HEAD { stream::empty().boxed() } else { self.open(output, range).await? };
-        Ok(sized(&mut answer, size, value))
+        Ok(sized(&mut answer, size, lent(value, held, self.send_timeout)))
     }
 }

@@ -9,7 +9,7 @@ use protocol::{
 use sha2::{Digest, Sha256};
 
 use super::values::Values;
-use crate::error::GatewayError;
+use crate::{error::GatewayError, memory::Portion};
 
 /// The outputs of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,21 +39,27 @@ pub(super) enum Content {
 impl Printed {
     /// The outputs of a successful job. A result that was stored whole by an older version, or because it was too large
     /// for the finalizer, is read if a document may hold it.
-    pub(super) async fn of(record: &JobRecord, values: &Values) -> Result<Self, GatewayError> {
+    /// Then the memory that it takes comes with it.
+    pub(super) async fn of(record: &JobRecord, values: &Values) -> Result<(Self, Option<Portion>), GatewayError> {
         let outputs: Vec<Output> = record.results.iter().map(stored).collect();
         let ([result], [whole]) = (record.results.as_slice(), outputs.as_slice()) else {
-            return Ok(Self { outputs, is_whole: false });
+            return Ok((Self { outputs, is_whole: false }, None));
         };
         if !record.is_several(result) {
-            return Ok(Self { outputs, is_whole: false });
+            return Ok((Self { outputs, is_whole: false }, None));
         }
         if media_type::is_json(&whole.media_type) && whole.size <= values.max_document {
+            // Its bytes, and those of its members.
+            let mut portion = values.memory(whole.size.saturating_mul(2)).await?;
             let bytes = values.read(whole).await?;
             if let Some(members) = output_members::split(&bytes, &record.declared_outputs) {
-                return Ok(Self { outputs: members.into_iter().map(held).collect(), is_whole: false });
+                let outputs: Vec<Output> = members.into_iter().map(held).collect();
+                drop(bytes);
+                portion.shrink(usize::try_from(whole.size).unwrap_or(usize::MAX));
+                return Ok((Self { outputs, is_whole: false }, Some(portion)));
             }
         }
-        Ok(Self { outputs, is_whole: true })
+        Ok((Self { outputs, is_whole: true }, None))
     }
 
     /// One of the outputs.

@@ -14,10 +14,14 @@ use protocol::job_record::Place;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::printed::{Content, Output};
+use super::{
+    lending::in_chunks,
+    printed::{Content, Output},
+};
 use crate::{
     error::GatewayError,
     links::Urls,
+    memory::{Memory, Portion},
     settings::{GatewaySettings, ReferenceUrls},
 };
 
@@ -29,9 +33,18 @@ pub struct Values {
     pub(super) urls: Arc<Urls>,
     /// Bytes of values in a document.
     pub(super) max_document: u64,
+    /// How long a client may take to read what is held in memory for it.
+    pub(super) send_timeout: Duration,
+    memory: Memory,
     /// How long presigned URLs are valid, where references are such.
     pub(super) presigned: Option<Duration>,
 }
+
+/// Times its values that a document takes of memory at most: text that is nothing but control characters grows to six
+/// times its bytes, which are there beside it.
+pub const MEMORY_OF_DOCUMENT: u64 = 8;
+/// How long others' results are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A value that can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +63,8 @@ pub(super) enum ValueError {
     UnknownPlace,
     #[error("the task that reads the result was lost")]
     Lost,
+    #[error("the client took too long to read the result")]
+    Slow,
 }
 
 impl From<ValueError> for GatewayError {
@@ -66,16 +81,30 @@ impl From<ValueError> for GatewayError {
 pub(super) type Bytestream = BoxStream<'static, Result<Bytes, ValueError>>;
 
 impl Values {
-    /// Reads are done on `runtime`, the one that the clients were made on.
-    pub fn new(store: JobStore, runtime: Handle, urls: Arc<Urls>, settings: &GatewaySettings) -> Self {
+    /// Reads are done on `runtime`, the one that the clients were made on. What has to be held whole is taken out of `memory`.
+    pub fn new(store: JobStore, runtime: Handle, urls: Arc<Urls>, settings: &GatewaySettings, memory: Memory) -> Self {
         let presigned = (settings.reference_urls == ReferenceUrls::Presigned).then_some(settings.presigned_expiry);
-        Self { store, runtime, urls, max_document: settings.max_document, presigned }
+        Self {
+            store,
+            runtime,
+            urls,
+            max_document: settings.max_document,
+            send_timeout: settings.send_timeout,
+            memory,
+            presigned,
+        }
+    }
+
+    /// Memory for so many bytes.
+    pub(super) async fn memory(&self, bytes: u64) -> Result<Portion, GatewayError> {
+        let bytes = usize::try_from(bytes).map_err(|_| GatewayError::ResultsBusy)?;
+        self.memory.take_within(bytes, PATIENCE).await.ok_or(GatewayError::ResultsBusy)
     }
 
     /// Opens an output, or a range of it that it has.
     pub(super) async fn open(&self, output: &Output, range: Option<ByteRange>) -> Result<Bytestream, ValueError> {
         let place = match &output.content {
-            Content::Held(bytes) => return Ok(once(part(bytes, range)?)),
+            Content::Held(bytes) => return Ok(in_chunks(part(bytes, range)?)),
             Content::Stored(place) => place.clone(),
         };
         let expected = range.map_or(output.size, |range| range.length);
@@ -103,29 +132,28 @@ impl Values {
                     if u64::try_from(part.len()).unwrap_or(u64::MAX) != expected {
                         return Err(ValueError::Changed);
                     }
-                    Ok(once(part))
+                    Ok(in_chunks(part))
                 }
             }
         });
         reading.await.unwrap_or(Err(ValueError::Lost))
     }
 
-    /// Reads an output whole. Its size was held against [`Self::max_document`] before.
+    /// Reads an output whole. Its size was held against [`Self::max_document`] before, and there is memory for it.
     pub(super) async fn read(&self, output: &Output) -> Result<Bytes, GatewayError> {
+        if let Content::Held(bytes) = &output.content {
+            return Ok(bytes.clone());
+        }
         let mut value = self.open(output, None).await?;
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(usize::try_from(output.size).map_err(|_| ValueError::Changed)?);
         while let Some(chunk) = value.try_next().await? {
-            bytes.extend_from_slice(&chunk);
-            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > output.size {
+            if u64::try_from(bytes.len() + chunk.len()).unwrap_or(u64::MAX) > output.size {
                 return Err(ValueError::Changed.into());
             }
+            bytes.extend_from_slice(&chunk);
         }
         Ok(bytes.freeze())
     }
-}
-
-fn once(bytes: Bytes) -> Bytestream {
-    futures::stream::once(async move { Ok(bytes) }).boxed()
 }
 
 fn part(bytes: &Bytes, range: Option<ByteRange>) -> Result<Bytes, ValueError> {

@@ -11,8 +11,10 @@ use actix_web::{
 };
 use jiff::Timestamp;
 use protocol::{JobId, JobRecord, ProcessDefinition, job_record::Status};
+use tokio::sync::SemaphorePermit;
 use tracing::{Instrument, instrument};
 
+use self::body::Body;
 use super::answer;
 use crate::{
     accept,
@@ -22,11 +24,16 @@ use crate::{
     idempotency::{self, Claim, Key, KeyedRequest},
     index::Wait,
     links::JSON,
+    memory::Portion,
+    metrics::UnderWay,
     prefer::Preferences,
     query::Query,
     results::Asked,
     status::StatusInfo,
-    validate::{self, Request},
+    validate::{
+        self, Request,
+        parts::{MOST_PARTS, memory_of, parts},
+    },
 };
 
 const PREFER: &str = "prefer";
@@ -55,36 +62,38 @@ pub(super) async fn post(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, GatewayError> {
-    let Ok(accepting) = gateway.accepting.try_acquire() else {
-        body::discard(payload, &gateway.settings).await;
-        return Err(GatewayError::Busy);
+    let accepting = match accepting(&gateway) {
+        Ok(accepting) => accepting,
+        Err(busy) => {
+            body::discard(payload, &gateway.settings).await;
+            return Err(busy);
+        }
     };
-    let accepting = (accepting, gateway.metrics.accepting());
     let checked = check_head(&gateway, &request);
     // Read in any case: a client that is still sending would not see why it was refused.
-    let bytes = body::read(payload, &request, &gateway.settings).await;
+    let body = body::read(payload, &request, &gateway).await;
     let (process, key) = checked?;
-    let bytes = bytes?;
-    let mut asked = Request::parse(&bytes)?;
+    let (mut asked, portion) = parse(body?)?;
     if process.check_auth {
         let input = asked.take_token();
         let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
         auth::check(gateway.token.as_ref(), &presented)?;
     }
+    let keyed = key.map(|key| key.with_request(process, &asked)).transpose()?;
     let checked = asked.against(process, &gateway.schemas)?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
-    let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
     let Taken { record, wait, replayed } = match earlier(&gateway, &checked, keyed.as_ref()).await? {
         Some(job) => taken_before(&gateway, job, mode).await?,
         None => {
-            let execution = resolve(&gateway, checked).await?;
-            take(&gateway, process, execution, mode, keyed).await?
+            let (execution, accepting, portion) = resolve(&gateway, checked, accepting, portion).await?;
+            let taken = take(&gateway, process, execution, mode, keyed).await;
+            drop((accepting, portion));
+            taken?
         }
     };
-    drop(accepting);
-    let mut answer = respond(&gateway, &request, &record, wait.zip(mode.limit())).await?;
-    if let Some(applied) = applied(mode, preferences) {
+    let (mut answer, is_kept) = respond(&gateway, &request, &record, wait.zip(mode.limit())).await?;
+    if let Some(applied) = applied(mode, preferences).filter(|_| is_kept) {
         answer.headers_mut().insert(header::HeaderName::from_static(PREFERENCE_APPLIED), applied);
     }
     if replayed {
@@ -107,14 +116,52 @@ async fn earlier(
     }
 }
 
-/// Fetches what the inputs refer to, where the clients of other servers are used.
-async fn resolve(gateway: &Gateway, checked: validate::Checked) -> Result<validate::Execution, GatewayError> {
-    if !checked.has_references() {
-        return checked.resolve(&gateway.references).await;
+/// An execution that is read, checked and stored.
+type Accepting<'g> = (SemaphorePermit<'g>, UnderWay);
+
+fn accepting(gateway: &Gateway) -> Result<Accepting<'_>, GatewayError> {
+    let permit = gateway.accepting.try_acquire().map_err(|_| GatewayError::Busy)?;
+    Ok((permit, gateway.metrics.accepting()))
+}
+
+/// Parses a body, with the memory that it takes then.
+fn parse(body: Body) -> Result<(Request, Portion), GatewayError> {
+    let Body { bytes, mut portion } = body;
+    let parts = parts(&bytes);
+    if parts > MOST_PARTS {
+        return Err(GatewayError::invalid(format!(
+            "the body has {parts} values and names of members; allowed: {MOST_PARTS}"
+        )));
     }
+    let memory = memory_of(bytes.len(), parts);
+    if !portion.grow(memory) {
+        return Err(GatewayError::Busy);
+    }
+    portion.shrink(memory);
+    Ok((Request::parse(&bytes)?, portion))
+}
+
+/// Fetches what the inputs refer to, where the clients of other servers are used. While that lasts, which other servers decide,
+/// the execution keeps nobody from being accepted.
+async fn resolve<'g>(
+    gateway: &'g Gateway,
+    checked: validate::Checked,
+    permit: Accepting<'g>,
+    mut portion: Portion,
+) -> Result<(validate::Execution, Accepting<'g>, Portion), GatewayError> {
     let references = gateway.references.clone();
-    let resolving = gateway.runtime.spawn(async move { checked.resolve(&references).await }.in_current_span());
-    resolving.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
+    if !checked.has_references() {
+        let execution = checked.resolve(&references, &mut portion).await?;
+        return Ok((execution, permit, portion));
+    }
+    let _resolving = gateway.resolving.try_acquire().map_err(|_| GatewayError::Busy)?;
+    drop(permit);
+    let resolving = gateway.runtime.spawn(
+        async move { checked.resolve(&references, &mut portion).await.map(|execution| (execution, portion)) }
+            .in_current_span(),
+    );
+    let (execution, portion) = resolving.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))?;
+    Ok((execution, accepting(gateway)?, portion))
 }
 
 /// What can be told without the body.
@@ -197,18 +244,19 @@ async fn taken_before(gateway: &Gateway, job: JobId, mode: Mode) -> Result<Taken
     Ok(Taken { record, wait, replayed: true })
 }
 
-/// The job's results once it has ended, if they are waited for and come in time; else the job.
+/// The job's results once it has ended, if they are waited for and come in time; else the job. And whether it was waited for
+/// as the mode says.
 #[instrument(skip_all, fields(job_id = %record.job_id))]
 async fn respond(
     gateway: &Gateway,
     request: &HttpRequest,
     record: &Arc<JobRecord>,
     wait: Option<(Wait, Duration)>,
-) -> Result<HttpResponse, GatewayError> {
-    let Some((wait, limit)) = wait else { return created(gateway, record) };
-    let latest = ended(gateway, record, wait, limit).await;
+) -> Result<(HttpResponse, bool), GatewayError> {
+    let Some((wait, limit)) = wait else { return Ok((created(gateway, record)?, true)) };
+    let (latest, is_kept) = ended(gateway, record, wait, limit).await;
     if !latest.status.is_terminal() {
-        return created(gateway, &latest);
+        return Ok((created(gateway, &latest)?, is_kept));
     }
     let job = gateway.urls.job(&record.job_id);
     let asked = Asked::of(request, &Query::parse(request.query_string())?);
@@ -223,24 +271,29 @@ async fn respond(
         // Outputs by reference have links of their own.
         answer.headers_mut().append(header::LINK, link);
     }
-    Ok(answer)
+    Ok((answer, true))
 }
 
-/// The job's last record, or the newest that there is when the time is over.
-async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, limit: Duration) -> Arc<JobRecord> {
+/// The job's last record, or the newest that there is when the time is over; false where the time was cut short.
+async fn ended(
+    gateway: &Gateway,
+    accepted: &Arc<JobRecord>,
+    mut wait: Wait,
+    limit: Duration,
+) -> (Arc<JobRecord>, bool) {
     if accepted.status.is_terminal() {
-        return accepted.clone();
+        return (accepted.clone(), true);
     }
     let metrics = &gateway.metrics;
     if metrics.waiting_now() >= gateway.settings.max_sync_waits {
         metrics.sync_wait_ended("full");
-        return accepted.clone();
+        return (accepted.clone(), false);
     }
     let waiting = metrics.waiting();
     let end = tokio::select! {
         record = wait.ended() => {
             metrics.sync_wait_ended("done");
-            return record;
+            return (record, true);
         }
         () = tokio::time::sleep(limit) => "timeout",
         () = gateway.shutdown.cancelled() => "shutdown",
@@ -248,10 +301,8 @@ async fn ended(gateway: &Gateway, accepted: &Arc<JobRecord>, mut wait: Wait, lim
     drop(waiting);
     metrics.sync_wait_ended(end);
     // The index may be behind; the leader is not. If it can't tell either, the client asks again later.
-    match gateway.jobs.find(&accepted.job_id).await {
-        Ok(Some(record)) => record,
-        Ok(None) | Err(_) => accepted.clone(),
-    }
+    let latest = gateway.jobs.find(&accepted.job_id).await.ok().flatten();
+    (latest.unwrap_or_else(|| accepted.clone()), end == "timeout")
 }
 
 /// 201: the job, to come back for.

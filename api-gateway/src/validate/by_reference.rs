@@ -2,19 +2,22 @@
 //! against a schema is fetched and held against it; of everything else the server is asked for type and size. The job
 //! gets the link itself.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use super::{
     Execution,
     media_types::MediaType,
-    schemas::Choice,
+    parts::{MOST_PARTS, memory_of, parts},
     value::Reference,
     violation::{Violation, Violations},
 };
 use crate::{
     error::GatewayError,
-    references::{ReferenceError, References},
+    memory::Portion,
+    references::{Fetched, ReferenceError, References},
 };
 
 /// References of one request that are looked at at the same time.
@@ -38,12 +41,19 @@ impl Checked {
         !self.references.is_empty()
     }
 
-    /// Looks at all that is referred to.
+    /// Looks at all that is referred to. `portion` is what the execution has of the memory; while others are waited for,
+    /// which may take long, it has no more than its text takes.
     ///
     /// # Errors
     /// What does not fit, or can't be had.
-    pub async fn resolve(self, fetcher: &References) -> Result<Execution, GatewayError> {
-        let Self { execution, references } = self;
+    pub async fn resolve(self, fetcher: &References, portion: &mut Portion) -> Result<Execution, GatewayError> {
+        let Self { mut execution, references } = self;
+        if references.is_empty() {
+            return Ok(execution);
+        }
+        let text = serde_json::to_vec(&std::mem::take(&mut execution.inputs)).map_err(GatewayError::internal)?;
+        let needed = portion.size();
+        portion.shrink(text.len());
         let mut violations = Violations::default();
         let most = fetcher.settings().max_per_request;
         if let Some(reference) = references.get(most) {
@@ -60,6 +70,10 @@ impl Checked {
             }
         }
         violations.into_result()?;
+        if !portion.grow(needed) {
+            return Err(GatewayError::Busy);
+        }
+        execution.inputs = serde_json::from_slice(&text).map_err(GatewayError::internal)?;
         Ok(execution)
     }
 }
@@ -67,6 +81,7 @@ impl Checked {
 /// What is wrong with where a reference leads.
 async fn look(reference: Reference, fetcher: References) -> Result<Vec<Violation>, GatewayError> {
     let limit = fetcher.settings().timeout;
+    let reference = Arc::new(reference);
     let looking = async {
         // What is refused by its look waits for nobody.
         fetcher.check(&reference.href).map_err(Problem::Fetch)?;
@@ -78,7 +93,9 @@ async fn look(reference: Reference, fetcher: References) -> Result<Vec<Violation
     let href = format!("{}/href", reference.place);
     Ok(match looking.await {
         Ok(()) => Vec::new(),
-        Err(Problem::Fetch(busy @ ReferenceError::Busy(_))) => return Err(GatewayError::Unavailable(Box::new(busy))),
+        Err(Problem::Fetch(busy @ (ReferenceError::Busy(_) | ReferenceError::NoMemory))) => {
+            return Err(GatewayError::Unavailable(Box::new(busy)));
+        }
         Err(Problem::Fetch(error)) => {
             tracing::info!(input = reference.input, error = %platform::telemetry::chain(&error), "a reference can't be used");
             vec![violation(&href, error.to_string())]
@@ -103,11 +120,11 @@ enum Problem {
     Value(Vec<(String, String)>),
 }
 
-async fn value_or_kind(reference: &Reference, fetcher: &References) -> Result<(), Problem> {
+async fn value_or_kind(reference: &Arc<Reference>, fetcher: &References) -> Result<(), Problem> {
     let said = reference.media_type.as_ref();
     let choice = reference.schema.choose(said).map_err(Problem::Kind)?;
     if choice.is_value() {
-        return value(reference, &choice, fetcher).await;
+        return value(reference, said, fetcher).await;
     }
     let head = fetcher.head(&reference.href).await.map_err(Problem::Fetch)?;
     let answered = head.media_type.as_deref().and_then(MediaType::parse).filter(|answered| !answered.is_unspecific());
@@ -118,7 +135,7 @@ async fn value_or_kind(reference: &Reference, fetcher: &References) -> Result<()
         .choose(Some(actual))
         .map_err(|offered| Problem::Kind(format!("leads to something else than is said of it: {offered}")))?;
     if choice.is_value() {
-        return value(reference, &choice, fetcher).await;
+        return value(reference, Some(actual), fetcher).await;
     }
     let most = fetcher.settings().max_linked_bytes;
     match head.length {
@@ -130,14 +147,36 @@ async fn value_or_kind(reference: &Reference, fetcher: &References) -> Result<()
 }
 
 /// Fetches a value and holds it against its schema as if it had been sent.
-async fn value(reference: &Reference, choice: &Choice<'_>, fetcher: &References) -> Result<(), Problem> {
-    let fetched = fetcher.get(&reference.href).await.map_err(Problem::Fetch)?;
+async fn value(
+    reference: &Arc<Reference>,
+    media_type: Option<&MediaType>,
+    fetcher: &References,
+) -> Result<(), Problem> {
+    let mut fetched = fetcher.get(&reference.href).await.map_err(Problem::Fetch)?;
+    let _turn = fetcher.judging().await.map_err(Problem::Fetch)?;
+    let parts = parts(&fetched.bytes);
+    if !fetched.portion.grow(memory_of(fetched.bytes.len(), parts.min(MOST_PARTS))) {
+        return Err(Problem::Fetch(ReferenceError::NoMemory));
+    }
+    let (reference, media_type) = (reference.clone(), media_type.cloned());
+    // A large value takes its time: nobody else waits for it.
+    let judging = tokio::task::spawn_blocking(move || judge(&reference, media_type.as_ref(), &fetched, parts));
+    judging.await.unwrap_or_else(|_| Err(Problem::Kind("leads to a value that could not be looked at".to_owned())))
+}
+
+fn judge(
+    reference: &Reference,
+    media_type: Option<&MediaType>,
+    fetched: &Fetched,
+    parts: usize,
+) -> Result<(), Problem> {
+    let choice = reference.schema.choose(media_type).map_err(Problem::Kind)?;
     let text = || std::str::from_utf8(&fetched.bytes).ok().map(Value::from);
     let is_called_json =
         fetched.media_type.as_deref().and_then(MediaType::parse).is_some_and(|answered| answered.is_json());
     let value = if choice.is_text() && !is_called_json {
         text()
-    } else if parts(&fetched.bytes) > MOST_PARTS {
+    } else if parts > MOST_PARTS {
         return Err(Problem::Kind(format!("leads to a value of more than {MOST_PARTS} parts")));
     } else {
         match serde_json::from_slice::<Value>(&fetched.bytes) {
@@ -152,24 +191,6 @@ async fn value(reference: &Reference, choice: &Choice<'_>, fetcher: &References)
         return Ok(());
     }
     Err(Problem::Value(misfits.into_iter().map(|misfit| (misfit.pointer, misfit.message)).collect()))
-}
-
-/// Parts of a value that is read: each takes many times the bytes in memory that it has in JSON.
-const MOST_PARTS: usize = 250_000;
-
-/// How many values there are in a JSON text at most. Of another text it says nothing.
-fn parts(text: &[u8]) -> usize {
-    let (mut parts, mut quoted, mut escaped) = (1, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' | b'[' | b'{' | b':' if !quoted => parts += 1,
-            _ => {}
-        }
-    }
-    parts
 }
 
 #[cfg(test)]
