@@ -41,6 +41,7 @@ mod image_pull;
 mod inputs;
 mod large_log;
 mod lists;
+mod memory;
 mod mutated_bodies;
 mod no_store;
 mod object_store;
