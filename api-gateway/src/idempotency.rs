@@ -20,7 +20,12 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{app::Gateway, auth, error::GatewayError, jobs::LookupError};
+use crate::{
+    access::{self, Caller},
+    app::Gateway,
+    error::GatewayError,
+    jobs::LookupError,
+};
 
 /// The header.
 pub const HEADER: &str = "idempotency-key";
@@ -103,24 +108,28 @@ impl Key {
         key.filter(fits).map(|key| Some(Self(key))).ok_or_else(wrong)
     }
 
-    /// The key beside what was asked for. Two callers never share a key: one with the token, one without.
+    /// The key beside what was asked for. Two callers never share a key.
     ///
     /// # Errors
     /// When the body is no JSON.
-    pub fn with_request(self, process: &ProcessDefinition, body: &[u8]) -> Result<KeyedRequest, GatewayError> {
+    pub fn with_request(
+        self,
+        process: &ProcessDefinition,
+        caller: &Caller,
+        body: &[u8],
+    ) -> Result<KeyedRequest, GatewayError> {
         let mut body: Value = serde_json::from_slice(body).map_err(GatewayError::internal)?;
-        // There is one token, so that its digest would say no more than this word, and it stays out of the stream.
-        let caller = if process.check_auth { "token" } else { "anonymous" };
         if process.check_auth
             && let Some(Value::Object(inputs)) = body.get_mut("inputs")
         {
-            auth::take_token(inputs);
+            access::take_token(inputs);
         }
         let (key, id, body) = (self.0.as_str(), process.id.as_str(), body.to_string());
+        let caller = caller.key();
         Ok(KeyedRequest {
-            subject: subjects::idempotency_key(&digest(&[key, id, caller])),
+            subject: subjects::idempotency_key(&digest(&[key, id, &caller])),
             // With the key in it, which is kept nowhere, the digest can't be used to try values of inputs.
-            digest: digest(&[key, id, caller, &body]),
+            digest: digest(&[key, id, &caller, &body]),
         })
     }
 }
@@ -286,7 +295,8 @@ mod tests {
     fn keyed(key: &str, process: &str, body: &str) -> KeyedRequest {
         let configuration = testing::configuration();
         let process = configuration.processes.get(process).unwrap();
-        Key(key.to_owned()).with_request(process, body.as_bytes()).unwrap()
+        let caller = if process.check_auth { Caller::operator() } else { Caller::anonymous() };
+        Key(key.to_owned()).with_request(process, &caller, body.as_bytes()).unwrap()
     }
 
     #[test]
@@ -300,6 +310,17 @@ mod tests {
         assert_ne!(open.subject, first.subject, "another process, another caller");
         assert_ne!(open.digest, keyed("k", "open", r#"{"inputs": {"text": "x"}}"#).digest, "an input like any other");
         assert_ne!(keyed("l", "open", "{}").digest, keyed("k", "open", "{}").digest);
+    }
+
+    #[test]
+    fn two_callers_never_share_a_key() {
+        let configuration = testing::configuration();
+        let process = configuration.processes.get("open").unwrap();
+        let named = |name: &str| Caller::named(name.into(), Default::default());
+        let of = |caller| Key("k".to_owned()).with_request(process, &caller, b"{}").unwrap().subject;
+        let subjects = [Caller::anonymous(), Caller::operator(), named("a"), named("b")].map(of);
+        let distinct: std::collections::HashSet<_> = subjects.iter().collect();
+        assert_eq!(distinct.len(), subjects.len());
     }
 
     #[test]

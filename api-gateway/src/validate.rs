@@ -24,7 +24,7 @@ pub use self::{
     schemas::Schemas,
     violation::{Violation, Violations},
 };
-use crate::{auth, error::GatewayError};
+use crate::{access, error::GatewayError};
 
 /// An execution that fits its process.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +67,7 @@ impl Request {
 
     /// Takes the token out, so that nothing after this sees it.
     pub fn take_token(&mut self) -> Option<Value> {
-        auth::take_token(&mut self.inputs)
+        access::take_token(&mut self.inputs)
     }
 
     /// Holds the request against the process, with all that is in it.

@@ -7,7 +7,7 @@ use actix_web::{
 use protocol::{JobId, ProcessDefinition};
 use serde::Serialize;
 
-use crate::{app::Gateway, auth, error::GatewayError, language, links::JSON, query::Query};
+use crate::{app::Gateway, error::GatewayError, language, links::JSON, query::Query};
 
 /// Writes a document, indented where the configuration wants it.
 pub(super) fn json(
@@ -83,18 +83,4 @@ pub(super) async fn of_results(
         }
         answered => answered,
     }
-}
-
-/// Holds a request for jobs against the token, where the configuration protects them.
-pub(super) fn guard_jobs(gateway: &Gateway, request: &HttpRequest) -> Result<(), GatewayError> {
-    if gateway.configuration.server.manager.protect_jobs != Some(true) {
-        return Ok(());
-    }
-    let presented = auth::Presented { bearer: bearer(request), input: None };
-    Ok(auth::check(gateway.token.as_ref(), &presented)?)
-}
-
-/// The credentials of a request.
-pub(super) fn bearer(request: &HttpRequest) -> Vec<Option<&str>> {
-    auth::bearer(request.headers().get_all(header::AUTHORIZATION).map(header::HeaderValue::as_bytes))
 }

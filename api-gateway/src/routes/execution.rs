@@ -16,8 +16,8 @@ use tracing::{Instrument, instrument};
 use super::answer;
 use crate::{
     accept,
+    access::Admission,
     app::Gateway,
-    auth,
     error::GatewayError,
     idempotency::{self, Claim, Key, KeyedRequest},
     index::Wait,
@@ -66,15 +66,12 @@ pub(super) async fn post(
     let (process, key) = checked?;
     let bytes = bytes?;
     let mut asked = Request::parse(&bytes)?;
-    if process.check_auth {
-        let input = asked.take_token();
-        let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
-        auth::check(gateway.token.as_ref(), &presented)?;
-    }
+    let token = if process.check_auth { asked.take_token() } else { None };
+    let caller = Admission::of(&request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
     let checked = asked.against(process, &gateway.schemas)?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
-    let keyed = key.map(|key| key.with_request(process, &bytes)).transpose()?;
+    let keyed = key.map(|key| key.with_request(process, &caller, &bytes)).transpose()?;
     let Taken { record, wait, replayed } = match earlier(&gateway, &checked, keyed.as_ref()).await? {
         Some(job) => taken_before(&gateway, job, mode).await?,
         None => {
