@@ -54,6 +54,11 @@ impl Access {
         self.operator.is_some()
     }
 
+    /// The issuer whose tokens are taken.
+    pub fn issuer(&self) -> Option<&str> {
+        None
+    }
+
     /// Whose token this is.
     ///
     /// # Errors
