@@ -7,6 +7,7 @@ mod caller;
 mod operator;
 pub mod presented;
 pub mod rule;
+pub mod sight;
 
 use protocol::configuration::Configuration;
 use serde_json::{Map, Value};

@@ -5,7 +5,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use protocol::ProcessDefinition;
+use protocol::{JobRecord, Owner, ProcessDefinition};
 use serde_json::Value;
 
 use super::{Access, Caller, Need, Refusal, Rule, presented};
@@ -26,7 +26,22 @@ pub enum View {
     /// Everybody's.
     All,
     /// Those of this owner. All others are to it as if they were not there.
-    Own(String),
+    Own(Owner),
+}
+
+impl View {
+    /// Whose jobs, where it is not everybody's.
+    pub fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::All => None,
+            Self::Own(owner) => Some(owner),
+        }
+    }
+
+    /// Whether this is a job that it shows.
+    pub fn shows(&self, record: &JobRecord) -> bool {
+        self.owner().is_none_or(|owner| record.owner.as_ref() == Some(owner))
+    }
 }
 
 /// The middleware around each operation.
@@ -158,7 +173,7 @@ mod tests {
         assert_eq!(decide(Err(Refusal::Wrong)), Err(Refusal::Wrong));
         assert_eq!(decide(Ok(Some(Caller::operator()))), Ok(View::All));
         assert_eq!(decide(Ok(Some(named(true, false)))), Ok(View::All));
-        assert_eq!(decide(Ok(Some(named(false, false)))), Ok(View::Own("token:n".into())));
+        assert_eq!(decide(Ok(Some(named(false, false)))), Ok(View::Own(Owner::token("n"))));
         let closed = Admission::decide(Rule::List, Need::Token, false, Ok(None));
         assert_eq!(closed.map(|admission| admission.view), Err(Refusal::Closed));
     }
@@ -223,6 +238,6 @@ mod tests {
             admission.to_execute(&access, process, None).await.map(|caller| caller.owner())
         };
         assert_eq!(decided("protected").await, Err(Refusal::OtherProcess));
-        assert_eq!(decided("open").await, Ok(Some("token:n".into())), "what is open is open to it, too");
+        assert_eq!(decided("open").await, Ok(Some(Owner::token("n"))), "what is open is open to it, too");
     }
 }

@@ -1,6 +1,6 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
-use protocol::ProcessId;
+use protocol::{Owner, ProcessId};
 
 /// Who asks, and what they may; cheap to clone. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +75,10 @@ impl Caller {
     }
 
     /// What is written into the records of its jobs, which are public; `None` for jobs that are nobody's own.
-    pub fn owner(&self) -> Option<String> {
+    pub fn owner(&self) -> Option<Owner> {
         match &self.identity {
             Identity::Anonymous | Identity::Operator => None,
-            Identity::Named(name) => Some(format!("token:{name}")),
+            Identity::Named(name) => Some(Owner::token(name)),
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let named = Caller::named("group".into(), Arc::new(rights));
         assert!(named.may_execute(&lakes) && !named.may_execute(&"rivers".parse().unwrap()));
         assert!(!named.sees_all_jobs() && !named.may_dismiss());
-        assert_eq!(named.owner().as_deref(), Some("token:group"));
+        assert_eq!(named.owner(), Some(Owner::token("group")));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::{Instrument, instrument};
 use super::answer;
 use crate::{
     accept,
-    access::Admission,
+    access::{Admission, Caller},
     app::Gateway,
     error::GatewayError,
     idempotency::{self, Claim, Key, KeyedRequest},
@@ -76,7 +76,7 @@ pub(super) async fn post(
         Some(job) => taken_before(&gateway, job, mode).await?,
         None => {
             let execution = resolve(&gateway, checked).await?;
-            take(&gateway, process, execution, mode, keyed).await?
+            take(&gateway, process, execution, &caller, mode, keyed).await?
         }
     };
     drop(accepting);
@@ -168,6 +168,7 @@ async fn take(
     gateway: &Gateway,
     process: &ProcessDefinition,
     execution: validate::Execution,
+    caller: &Caller,
     mode: Mode,
     keyed: Option<KeyedRequest>,
 ) -> Result<Taken, GatewayError> {
@@ -182,7 +183,7 @@ async fn take(
     tracing::Span::current().record("job_id", tracing::field::display(&id));
     // Registered before the commit, the wait can't miss the job's end.
     let wait = mode.limit().map(|_| gateway.index.wait_for(id));
-    let record = accept::commit(gateway, id, process, execution, wait.is_some(), held).await?;
+    let record = accept::commit(gateway, id, process, execution, caller.owner(), wait.is_some(), held).await?;
     Ok(Taken { record, wait, replayed: false })
 }
 

@@ -14,15 +14,13 @@ use crate::{
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     Query::parse(request.query_string())?;
-    let id = answer::job_id(&request)?;
-    let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
+    let record = answer::job(&gateway, &request).await?;
     answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls))
 }
 
 pub(super) async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     Query::parse(request.query_string())?;
-    let id = answer::job_id(&request)?;
-    let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
+    let record = answer::job(&gateway, &request).await?;
     let process = gateway.configuration.processes.get(&record.process_id);
     let status = match dismiss::delete(&gateway, record, process).await? {
         Deleted::Dismissed(record) => StatusInfo::of_record(&record, &gateway.urls),
