@@ -11,7 +11,7 @@ use platform::{
     telemetry::chain,
 };
 use protocol::{
-    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, SCHEMA,
+    Event, ExecutionRequest, JobId, JobRecord, Owner, ProcessDefinition, SCHEMA,
     execution::Inputs,
     job_record::{ArchiveState, DeclaredOutput},
     masking,
@@ -32,7 +32,7 @@ pub fn new_id(now: Timestamp) -> JobId {
 }
 
 /// Commits a job, within the time that the settings allow. It is done in a task of its own: a client that hangs up does not
-/// cut it in two. `held` is the idempotency key that the job was asked for with; it is given back when the job is refused.
+/// cut it in two. It is `owner`'s own. `held` is the idempotency key that the job was asked for with; it is given back when the job is refused.
 ///
 /// # Errors
 /// When the job was not taken, or nobody can tell.
@@ -41,10 +41,11 @@ pub async fn commit(
     id: JobId,
     process: &ProcessDefinition,
     execution: Execution,
+    owner: Option<Owner>,
     sync: bool,
     held: Option<Held>,
 ) -> Result<Arc<JobRecord>, GatewayError> {
-    let record = first_record(gateway, id, process, &execution);
+    let record = JobRecord { owner, ..first_record(gateway, id, process, &execution) };
     let (own, span) = (gateway.clone(), info_span!("accept", job_id = %id));
     let deadline =
         held.as_ref().map_or_else(|| tokio::time::Instant::now() + gateway.settings.accept_limit, |held| held.deadline);

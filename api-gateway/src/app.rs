@@ -23,7 +23,7 @@ use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Token, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics, references::References,
+    access::Access, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics, references::References,
     representation, requests, results::Values, routes, settings::GatewaySettings, validate::Schemas,
 };
 
@@ -38,8 +38,8 @@ pub struct Gateway {
     pub references: References,
     /// Limits.
     pub settings: Arc<GatewaySettings>,
-    /// The configured token.
-    pub token: Option<Token>,
+    /// Who may what.
+    pub access: Access,
     /// URLs that are given out.
     pub urls: Arc<Urls>,
     /// Stream and bucket.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{app::Gateway, error::GatewayError, jobs::LookupError, validate::Request};
+use crate::{access::Caller, app::Gateway, error::GatewayError, jobs::LookupError, validate::Request};
 
 /// The header.
 pub const HEADER: &str = "idempotency-key";
@@ -102,18 +102,22 @@ impl Key {
         key.filter(fits).map(|key| Some(Self(key))).ok_or_else(wrong)
     }
 
-    /// The key beside what was asked for. Two callers never share a key: one with the token, one without.
+    /// The key beside what was asked for. Two callers never share a key.
     ///
     /// # Errors
     /// When the request can't be written as a text.
-    pub fn with_request(self, process: &ProcessDefinition, request: &Request) -> Result<KeyedRequest, GatewayError> {
-        // There is one token, so that its digest would say no more than this word; it was taken out of the request.
-        let caller = if process.check_auth { "token" } else { "anonymous" };
+    pub fn with_request(
+        self,
+        process: &ProcessDefinition,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<KeyedRequest, GatewayError> {
         let (key, id, body) = (self.0.as_str(), process.id.as_str(), request.to_text()?);
+        let caller = caller.key();
         Ok(KeyedRequest {
-            subject: subjects::idempotency_key(&digest(&[key, id, caller])),
+            subject: subjects::idempotency_key(&digest(&[key, id, &caller])),
             // With the key in it, which is kept nowhere, the digest can't be used to try values of inputs.
-            digest: digest(&[key, id, caller, &body]),
+            digest: digest(&[key, id, &caller, &body]),
         })
     }
 }
@@ -283,7 +287,8 @@ mod tests {
         if process.check_auth {
             request.take_token();
         }
-        Key(key.to_owned()).with_request(process, &request).unwrap()
+        let caller = if process.check_auth { Caller::operator() } else { Caller::anonymous() };
+        Key(key.to_owned()).with_request(process, &caller, &request).unwrap()
     }
 
     #[test]
@@ -297,6 +302,19 @@ mod tests {
         assert_ne!(open.subject, first.subject, "another process, another caller");
         assert_ne!(open.digest, keyed("k", "open", r#"{"inputs": {"text": "x"}}"#).digest, "an input like any other");
         assert_ne!(keyed("l", "open", "{}").digest, keyed("k", "open", "{}").digest);
+    }
+
+    #[test]
+    fn two_callers_never_share_a_key() {
+        let configuration = testing::configuration();
+        let process = configuration.processes.get("open").unwrap();
+        let named = |name: &str| Caller::named(name.into(), Default::default());
+        let of = |caller| {
+            Key("k".to_owned()).with_request(process, &caller, &Request::parse(b"{}").unwrap()).unwrap().subject
+        };
+        let subjects = [Caller::anonymous(), Caller::operator(), named("a"), named("b")].map(of);
+        let distinct: std::collections::HashSet<_> = subjects.iter().collect();
+        assert_eq!(distinct.len(), subjects.len());
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl Index {
         page::page(&self.read().rows, filter, wanted)
     }
 
+    /// Whether a job is this owner's; `None` of one that is not known here, or not yet.
+    pub fn is_owned_by(&self, job: &JobId, owner: &str) -> Option<bool> {
+        self.read().rows.get(job).map(|row| row.owner() == Some(owner))
+    }
+
     /// The record of a finished job that changes no more, when it is at hand.
     pub fn settled(&self, job: &JobId) -> Option<Arc<JobRecord>> {
         self.read().cache.get(job)

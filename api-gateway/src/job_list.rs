@@ -44,6 +44,7 @@ impl JobList {
             read.mistakes.push("maxDuration: expected no less than minDuration".to_owned());
         }
         let filter = Filter {
+            owner: None,
             processes: query.list("processID").into_iter().map(str::to_owned).collect(),
             statuses: read.statuses(),
             from: interval.and_then(|interval| interval.from),

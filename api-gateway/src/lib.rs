@@ -1,11 +1,11 @@
 //! The gateway: OGC API - Processes in front, the stream and the bucket behind. It has nothing to do with Kubernetes.
 //!
-//! An execution's way: [`routes`] → [`validate`], [`auth`] → [`accept`] → the stream → [`index`] → [`results`].
+//! An execution's way: [`routes`] → [`access`] → [`validate`] → [`accept`] → the stream → [`index`] → [`results`].
 //! A question about a job: [`routes`] → [`jobs`] (memory, then the leader) → [`status`] or [`results`]; its end: [`dismiss`].
 
 pub mod accept;
+pub mod access;
 pub mod app;
-pub mod auth;
 pub mod datetime;
 pub mod dismiss;
 pub mod error;

@@ -8,6 +8,7 @@ mod operation;
 pub(crate) mod operations;
 mod parameters;
 mod process;
+mod security;
 
 use protocol::{ProcessDefinition, configuration::Configuration};
 use serde_json::{Map, Value, json};
@@ -35,6 +36,8 @@ pub(crate) struct Context<'a> {
     pub(crate) urls: &'a Urls,
     /// Language of the texts.
     pub(crate) language: &'a str,
+    /// The configured issuer of OpenID Connect.
+    pub(crate) issuer: Option<&'a str>,
 }
 
 /// The whole definition.
@@ -69,17 +72,17 @@ fn paths(context: &Context<'_>) -> Map<String, Value> {
         for operation in resource.operations {
             let Some(document) = &operation.document else { continue };
             let verb = operation.verb.words()[0].to_ascii_lowercase();
-            let mut insert = |path: String, described: Value| {
+            let mut insert = |path: String, process: Option<&ProcessDefinition>, described: Value| {
                 let item = paths.entry(path).or_insert_with(|| json!({}));
-                item[&verb] = described;
+                item[&verb] = security::describe(context, operation.rule, process, described);
             };
             match document {
-                Document::Once(describe) => insert(resource.path.to_owned(), describe(context)),
+                Document::Once(describe) => insert(resource.path.to_owned(), None, describe(context)),
                 Document::OfEachProcess(describe) => {
-                    insert(resource.path.to_owned(), describe(context, None));
+                    insert(resource.path.to_owned(), None, describe(context, None));
                     for process in context.configuration.processes.values() {
                         let path = resource.path.replace("{processID}", &Urls::segment(process.id.as_str()));
-                        insert(path, describe(context, Some(process)));
+                        insert(path, Some(process), describe(context, Some(process)));
                     }
                 }
             }
@@ -96,9 +99,37 @@ mod tests {
     use crate::testing;
 
     fn document() -> Value {
-        let configuration = testing::configuration();
+        document_of(&testing::configuration(), None)
+    }
+
+    fn document_of(configuration: &Configuration, issuer: Option<&str>) -> Value {
         let urls = Urls::new(&configuration.server.url);
-        definition(&Context { configuration: &configuration, urls: &urls, language: "en-US" })
+        definition(&Context { configuration, urls: &urls, language: "en-US", issuer })
+    }
+
+    #[test]
+    fn what_an_operation_wants_is_described_from_its_rule() {
+        let mut configuration = testing::configuration();
+        let (token, both) = (json!([{"token": []}]), json!([{"token": []}, {"oidc": []}]));
+        for protect_jobs in [None, Some(true), Some(false)] {
+            configuration.server.manager.protect_jobs = protect_jobs;
+            for (issuer, expected) in [(None, &token), (Some("https://id.example.org/"), &both)] {
+                let document = document_of(&configuration, issuer);
+                let of = |path: &str, verb: &str| &document["paths"][path][verb];
+                assert_eq!(of("/jobs/{jobID}", "delete")["security"], *expected);
+                let is_listed_openly = protect_jobs == Some(false);
+                assert_eq!(of("/jobs", "get").get("security").is_none(), is_listed_openly);
+                assert_eq!(of("/jobs", "get")["responses"].get("401").is_none(), is_listed_openly);
+                let is_protected = of("/jobs/{jobID}", "get").get("security") == Some(expected);
+                assert_eq!(is_protected, protect_jobs == Some(true));
+                let protected = of("/processes/protected/execution", "post")["security"].as_array().unwrap();
+                assert_eq!(protected.last(), Some(&json!({})), "the token may be an input");
+                assert_eq!(of("/processes/open/execution", "post")["security"], json!([]));
+            }
+        }
+        let document = document_of(&configuration, Some("https://id.example.org/"));
+        let url = &document["components"]["securitySchemes"]["oidc"]["openIdConnectUrl"];
+        assert_eq!(*url, "https://id.example.org/.well-known/openid-configuration");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use actix_web::{
-    Error, HttpRequest, HttpResponse,
+    Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -19,6 +19,7 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    access::Admission,
     app::Gateway,
     error::GatewayError,
     limits,
@@ -118,7 +119,7 @@ async fn finished(gateway: &Gateway, request: &HttpRequest, answer: HttpResponse
         Some(error) => error.answer(request),
         None => answer,
     };
-    let protects = gateway.configuration.server.manager.protect_jobs == Some(true);
+    let protects = request.extensions().get::<Admission>().is_none_or(Admission::needed_token);
     let caching = match kind {
         _ if answer.status().is_client_error() || answer.status().is_server_error() => "no-store",
         Kind::Other => "no-store",

@@ -17,10 +17,12 @@ mod tests;
 use actix_web::{
     HttpResponse, Route, guard,
     http::Method,
+    middleware::from_fn,
     web::{self, ServiceConfig},
 };
 
 use crate::{
+    access::{self, Rule},
     error::GatewayError,
     openapi::{Describe, Document, operations},
 };
@@ -39,6 +41,8 @@ pub(crate) struct Operation {
     pub(crate) verb: Verb,
     /// A route to the handler, for any method.
     serve: fn() -> Route,
+    /// What it wants of who asks.
+    pub(crate) rule: Rule,
     /// How the definition describes it; `None` for what is no part of the API.
     pub(crate) document: Option<Document>,
 }
@@ -68,48 +72,56 @@ impl Verb {
 
 /// Everything that is served.
 pub(crate) const RESOURCES: &[Resource] = &[
-    Resource { path: "/", operations: &[get(|| web::to(landing::get), operations::landing)] },
-    Resource { path: "/conformance", operations: &[get(|| web::to(conformance::get), operations::conformance)] },
-    Resource { path: "/openapi", operations: &[get(|| web::to(openapi::get), operations::definition)] },
-    Resource { path: "/openapi/page/{file}", operations: &[hidden(|| web::to(openapi::page::file))] },
-    Resource { path: "/processes", operations: &[get(|| web::to(processes::get), operations::processes)] },
-    Resource { path: "/processes/{processID}", operations: &[get(|| web::to(process::get), operations::process)] },
+    Resource { path: "/", operations: &[get(Rule::Open, || web::to(landing::get), operations::landing)] },
+    Resource {
+        path: "/conformance",
+        operations: &[get(Rule::Open, || web::to(conformance::get), operations::conformance)],
+    },
+    Resource { path: "/openapi", operations: &[get(Rule::Open, || web::to(openapi::get), operations::definition)] },
+    Resource { path: "/openapi/page/{file}", operations: &[hidden(Rule::Open, || web::to(openapi::page::file))] },
+    Resource { path: "/processes", operations: &[get(Rule::Open, || web::to(processes::get), operations::processes)] },
+    Resource {
+        path: "/processes/{processID}",
+        operations: &[get(Rule::Open, || web::to(process::get), operations::process)],
+    },
     Resource {
         path: "/processes/{processID}/execution",
         operations: &[Operation {
             verb: Verb::Post,
             serve: || web::to(execution::post),
+            rule: Rule::Execute,
             document: Some(Document::OfEachProcess(operations::execution)),
         }],
     },
-    Resource { path: "/jobs", operations: &[get(|| web::to(jobs::get), operations::jobs)] },
+    Resource { path: "/jobs", operations: &[get(Rule::List, || web::to(jobs::get), operations::jobs)] },
     Resource {
         path: "/jobs/{jobID}",
         operations: &[
-            get(|| web::to(job::get), operations::job),
+            get(Rule::Job, || web::to(job::get), operations::job),
             Operation {
                 verb: Verb::Delete,
                 serve: || web::to(job::delete),
+                rule: Rule::Dismiss,
                 document: Some(Document::Once(operations::dismiss)),
             },
         ],
     },
     Resource {
         path: "/jobs/{jobID}/results",
-        operations: &[get(|| web::to(job_results::get), operations::job_results)],
+        operations: &[get(Rule::Job, || web::to(job_results::get), operations::job_results)],
     },
     Resource {
         path: "/jobs/{jobID}/results/{outputID}",
-        operations: &[get(|| web::to(job_output::get), operations::job_output)],
+        operations: &[get(Rule::Job, || web::to(job_output::get), operations::job_output)],
     },
 ];
 
-const fn get(serve: fn() -> Route, document: Describe) -> Operation {
-    Operation { verb: Verb::Get, serve, document: Some(Document::Once(document)) }
+const fn get(rule: Rule, serve: fn() -> Route, document: Describe) -> Operation {
+    Operation { verb: Verb::Get, serve, rule, document: Some(Document::Once(document)) }
 }
 
-const fn hidden(serve: fn() -> Route) -> Operation {
-    Operation { verb: Verb::Get, serve, document: None }
+const fn hidden(rule: Rule, serve: fn() -> Route) -> Operation {
+    Operation { verb: Verb::Get, serve, rule, document: None }
 }
 
 /// Puts every resource below `base`, which is empty or begins with a slash and does not end with one.
@@ -120,8 +132,9 @@ pub fn configure(app: &mut ServiceConfig, base: &str) {
             path => format!("{base}{path}"),
         };
         let served = resource.operations.iter().fold(web::resource(path), |served, operation| {
-            let verb = operation.verb;
-            served.route((operation.serve)().guard(guard::fn_guard(move |context| verb.takes(&context.head().method))))
+            let (verb, rule) = (operation.verb, operation.rule);
+            let admitted = (operation.serve)().wrap(from_fn(move |request, next| access::admit(rule, request, next)));
+            served.route(admitted.guard(guard::fn_guard(move |context| verb.takes(&context.head().method))))
         });
         app.service(served.default_service(web::to(|| method_not_allowed(resource))));
     }

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    access::{Access, OperatorToken},
     app::{self, Gateway},
-    auth::{self, Token},
     index::{Index, feed},
     jobs::Jobs,
     links::Urls,
@@ -113,8 +113,8 @@ async fn serve(
     token: Option<Secret>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let token = token.and_then(|token| Token::new(token.reveal()));
-    if auth::is_closed_by_omission(&configuration, token.as_ref()) {
+    let access = Access::new(token.and_then(|token| OperatorToken::new(token.reveal())));
+    if access.is_closed_by_omission(&configuration) {
         error!(variable = environment::API_TOKEN, "no token is configured: everything that needs it is refused");
     }
     let bind = &configuration.server.bind;
@@ -152,7 +152,7 @@ async fn serve(
     let store = JobStore::new(nats, objects);
     let urls = Arc::new(Urls::new(&configuration.server.url));
     let gateway = Gateway {
-        token,
+        access,
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

@@ -9,8 +9,17 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::Gateway, auth::Token, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
-    references::References, results::Values, settings::GatewaySettings, validate::Schemas,
+    access::{Access, OperatorToken},
+    app::Gateway,
+    index::Index,
+    jobs::Jobs,
+    links::Urls,
+    memory::Memory,
+    metrics::Metrics,
+    references::References,
+    results::Values,
+    settings::GatewaySettings,
+    validate::Schemas,
 };
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
@@ -92,7 +101,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let runtime = Handle::current();
     let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
-        token: token.and_then(Token::new),
+        access: Access::new(token.and_then(OperatorToken::new)),
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

@@ -25,7 +25,7 @@ pub use self::{
     schemas::Schemas,
     violation::{Violation, Violations},
 };
-use crate::{auth, error::GatewayError};
+use crate::{access, error::GatewayError};
 
 /// An execution that fits its process.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ impl Request {
     /// Takes the token out, so that nothing after this sees it.
     pub fn take_token(&mut self) -> Option<Value> {
         match self.members.get_mut(INPUTS) {
-            Some(Value::Object(inputs)) => auth::take_token(inputs),
+            Some(Value::Object(inputs)) => access::take_token(inputs),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    JobId, ProcessId, SCHEMA, Unknown, Word, evolution,
+    JobId, Owner, ProcessId, SCHEMA, Unknown, Word, evolution,
     job_id::{Epoch, WriteId},
 };
 
@@ -24,6 +24,9 @@ pub struct JobRecord {
     pub process_id: ProcessId,
     /// Version of the process, as its description says.
     pub process_version: String,
+    /// Whose job it is; absent: nobody's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// Status as the standard has it.
     pub status: Status,
     /// When the gateway took the job.
@@ -421,6 +424,7 @@ impl JobRecord {
             job_id,
             process_id,
             process_version,
+            owner: None,
             status: Status::Accepted,
             created,
             started: None,

@@ -21,6 +21,7 @@ pub mod masking;
 pub mod media_type;
 pub mod names;
 pub mod output_members;
+pub mod owner;
 
 pub use evolution::{SCHEMA, Unknown, Word};
 pub use execution::ExecutionRequest;
@@ -28,4 +29,5 @@ pub use job_event::{Event, JobEvent};
 pub use job_id::JobId;
 pub use job_record::JobRecord;
 pub use manifest::Manifest;
+pub use owner::Owner;
 pub use process::{ProcessDefinition, ProcessId};

@@ -31,7 +31,7 @@ fn what_is_not_set_has_its_default() {
     assert_eq!((server.limits.default_items, server.limits.max_items), (10, 10));
     assert_eq!(server.limits.on_exceed, OnExceed::Throttle);
     assert!(!server.manager.finalizer_controller);
-    assert!(server.manager.sync_link);
+    assert!(server.manager.sync_link && server.manager.protect_dismiss);
     assert_eq!(server.manager.protect_jobs, None);
     assert_eq!(configuration.logging.level, None);
     assert!(configuration.processes.is_empty());
@@ -52,6 +52,7 @@ server:
     name: own.fork.KubernetesManager
     finalizer_controller: yes
     sync_link: no
+    protect_dismiss: no
     protect_jobs: yes
     logging:
       kubernetes: warning
@@ -70,7 +71,7 @@ logging:
     assert!(server.cors && server.pretty_print && server.gzip);
     assert_eq!((server.limits.default_items, server.limits.max_items), (20, 50));
     assert_eq!(server.limits.on_exceed, OnExceed::Error);
-    assert!(server.manager.finalizer_controller && !server.manager.sync_link);
+    assert!(server.manager.finalizer_controller && !server.manager.sync_link && !server.manager.protect_dismiss);
     assert_eq!(server.manager.protect_jobs, Some(true));
     assert_eq!(server.manager.logging["kubernetes"], LogLevel::Warning);
     assert_eq!(server.manager.logging["pygeoapi.process"].as_tracing(), "debug");

@@ -102,6 +102,26 @@ impl Setting {
         self.config = Some(format!("{CONFIG_HEAD}{processes}"));
         self
     }
+
+    /// With more settings of `server.manager`: YAML without indentation. Call it after [`Self::with_processes`].
+    ///
+    /// # Panics
+    /// When there is no configuration to put them into.
+    #[must_use]
+    pub fn with_manager(mut self, settings: &str) -> Self {
+        let config = self.config.as_deref().unwrap_or_default();
+        let lines: String = settings.lines().map(|line| format!("    {line}\n")).collect();
+        let changed = config.replacen("  manager:\n", &format!("  manager:\n{lines}"), 1);
+        assert_ne!(changed, config, "the configuration has no manager");
+        self.config = Some(changed);
+        self
+    }
+
+    /// With everything about jobs open to everybody, as suites want it that know of no token.
+    #[must_use]
+    pub fn open_to_all(self) -> Self {
+        self.with_manager("protect_jobs: false\nprotect_dismiss: false")
+    }
 }
 
 const CONFIG_HEAD: &str = "server:
@@ -338,6 +358,18 @@ impl Story {
     /// GETs a path.
     pub async fn get(&self, path: &str) -> Result<Response> {
         self.get_at(0, path).await
+    }
+
+    /// GETs the list of jobs of a gateway, with the token. `query` is empty or begins with a question mark.
+    pub async fn list_at(&self, replica: usize, query: &str) -> Result<Response> {
+        let url = format!("{}/jobs{query}", self.stack.url(replica));
+        Ok(self.http.get(url).bearer_auth(TOKEN).send().await?)
+    }
+
+    /// DELETEs a job at a gateway, with the token.
+    pub async fn delete_at(&self, replica: usize, job: &JobId) -> Result<Response> {
+        let url = format!("{}/jobs/{job}", self.stack.url(replica));
+        Ok(self.http.delete(url).bearer_auth(TOKEN).send().await?)
     }
 
     /// The status document of a job.

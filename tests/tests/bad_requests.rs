@@ -43,7 +43,7 @@ async fn bad_requests_are_refused_with_a_reason() {
         let url = format!("{}/processes/{hello}/execution", story.stack.url(0));
         let untyped = story.http.post(url).body(json!({ "inputs": { "name": "n" } }).to_string()).send().await?;
         assert_eq!(untyped.status().as_u16(), 200, "a missing content type is JSON");
-        let list: Value = story.get("/jobs").await?.json().await?;
+        let list: Value = story.list_at(0, "").await?.json().await?;
         assert_eq!(list["jobs"].as_array().map(Vec::len), Some(1), "what was refused made no job: {list}");
         Ok(())
     })

@@ -17,10 +17,13 @@ const ASYNC: (&str, &str) = ("prefer", "respond-async ");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certification_suite_finds_what_it_wants() {
-    // The suite takes the target of the Link of a synchronous answer with its brackets, so that it can't be there.
+    // The suite takes the target of the Link of a synchronous answer with its brackets, so that it can't be there; and it
+    // knows of no token.
     let example = std::fs::read_to_string(workspace_directory().join("quayside-config.yaml")).unwrap();
-    let config =
-        example.replace("    finalizer_controller: true", "    finalizer_controller: true\n    sync_link: false");
+    let config = example.replace(
+        "    finalizer_controller: true",
+        "    finalizer_controller: true\n    sync_link: false\n    protect_jobs: false\n    protect_dismiss: false",
+    );
     assert_ne!(config, example);
     let mut setting = Setting::new(Backend::Local);
     setting.config = Some(config);

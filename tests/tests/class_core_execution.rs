@@ -9,7 +9,7 @@ use crate::ogc::{JSON, REL, execute, get, link, links, submit, wait_for};
 const ASYNC: (&str, &str) = ("prefer", "respond-async");
 
 async fn told(name: &str, body: impl AsyncFnOnce(&mut Story) -> Result<()>) {
-    tell(name, Setting::new(Backend::Local).with_processes(ECHO), body).await;
+    tell(name, Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), body).await;
 }
 
 fn ahoy() -> Value {

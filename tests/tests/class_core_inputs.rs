@@ -14,7 +14,7 @@ const CRS84: &str = "http://www.opengis.net/def/crs/OGC/1.3/CRS84";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_come_in_every_form_that_the_standard_knows() {
-    tell("core-inputs", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("core-inputs", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let bbox = json!({"bbox": [51.9, 7, 52, 7.1], "crs": CRS84});
         let object = json!({"number": 5});
         for (input, value, echoed) in [
@@ -66,7 +66,7 @@ fn unqualified(value: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_off_their_schema_are_refused_and_named() {
-    tell("core-input-validation", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("core-input-validation", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         for (input, value) in [
             ("echoInput", json!(5)),
             ("echoInput", json!("")),

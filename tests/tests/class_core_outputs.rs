@@ -14,7 +14,7 @@ fn inputs() -> Value {
 }
 
 async fn told(name: &str, body: impl AsyncFnOnce(&mut Story) -> Result<()>) {
-    tell(name, Setting::new(Backend::Local).with_processes(ECHO), body).await;
+    tell(name, Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), body).await;
 }
 
 /// The answers of a synchronous and of an asynchronous execution.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::ogc::{REL, check_links, definition, get, link, links, parameter, send};
 
 async fn told(name: &str, body: impl AsyncFnOnce(&mut Story) -> Result<()>) {
-    tell(name, Setting::new(Backend::Local).with_processes(ECHO), body).await;
+    tell(name, Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), body).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use crate::ogc::{JSON, get, send, submit, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn descriptions_have_every_input_and_output_with_its_schema() {
-    tell("class-description", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("class-description", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let description = get(story, "/processes/echo").await?.document("process")?;
         let ids = |member: &str| -> Vec<String> {
             description[member].as_object().map(|it| it.keys().cloned().collect()).unwrap_or_default()
@@ -44,7 +44,7 @@ async fn descriptions_have_every_input_and_output_with_its_schema() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_document_is_json_for_who_asks_for_json_or_nothing() {
-    tell("class-json", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("class-json", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let job = submit(story, "echo", &json!({"inputs": {"echoInput": "a"}, "response": "document"})).await?;
         wait_for(story, &job, &["successful"]).await?;
         let results = format!("{job}/results");

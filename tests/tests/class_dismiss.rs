@@ -8,7 +8,7 @@ use crate::ogc::{delete, get, submit, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_dismisses_what_runs_and_removes_what_is_done() {
-    tell("class-dismiss", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("class-dismiss", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let running = submit(story, "echo", &json!({"inputs": {"echoInput": "a", "pause": 60}})).await?;
         wait_for(story, &running, &["running"]).await?;
         let answer = delete(story, &running).await?.document("statusInfo")?;

@@ -12,7 +12,7 @@ const OPENAPI: &str = "application/vnd.oai.openapi+json;version=3.0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_definition_comes_as_openapi_and_as_a_page() {
-    tell("oas30-forms", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("oas30-forms", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let page = get(story, "/").await?.document("landingPage")?;
         let described = links(&page, "service-desc");
         let json = described.iter().find(|link| link["type"] == OPENAPI).context("no service-desc in JSON")?;
@@ -33,7 +33,7 @@ async fn the_definition_comes_as_openapi_and_as_a_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_definition_has_every_operation_with_its_statuses_and_exceptions() {
-    tell("oas30-complete", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("oas30-complete", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let definition = definition(story).await?;
         for (path, method, statuses) in [
             ("/", "get", &["200"][..]),
@@ -61,7 +61,7 @@ async fn the_definition_has_every_operation_with_its_statuses_and_exceptions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_definition_says_what_needs_the_token_and_how_it_is_sent() {
-    tell("oas30-security", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("oas30-security", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let definition = definition(story).await?;
         let schemes = definition["components"]["securitySchemes"].as_object().context("no security schemes")?;
         let bearer = schemes.iter().find(|(_, scheme)| scheme["type"] == "http" && scheme["scheme"] == "bearer");

@@ -93,7 +93,7 @@ async fn the_gateway_killed_right_after_the_commit() {
         ensure!(answer.is_err(), "the gateway died before it could answer");
         restart_after_death(story, Service::Gateway).await?;
         let job = wait_until("the job is listed", LIMIT, || async {
-            let list: Value = story.get("/jobs").await?.json().await?;
+            let list: Value = story.list_at(0, "").await?.json().await?;
             Ok(list["jobs"][0]["jobID"].as_str().context("no job")?.parse()?)
         })
         .await?;

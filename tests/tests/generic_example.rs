@@ -108,7 +108,7 @@ async fn check_auth_false_is_honoured_and_a_token_input_is_then_an_ordinary_one(
         assert_eq!(answer.status(), StatusCode::OK);
         let echoed: Value = answer.json().await?;
         assert_eq!(echoed, json!({ "text": "a", "token": "mine" }));
-        let list: Value = story.get("/jobs").await?.json().await?;
+        let list: Value = story.list_at(0, "").await?.json().await?;
         let id = list["jobs"][0]["jobID"].as_str().context("no job")?.parse()?;
         let status = story.wait_done(&id).await?;
         assert_eq!(status["parameters"], r#"{"text":"a","token":"*"}"#);

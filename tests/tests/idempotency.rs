@@ -62,7 +62,7 @@ async fn insist(story: &Story, replica: usize, key: &str) -> Result<Response> {
 }
 
 async fn jobs(story: &Story, replica: usize) -> Result<usize> {
-    let list: Value = story.get_at(replica, "/jobs").await?.json().await?;
+    let list: Value = story.list_at(replica, "").await?.json().await?;
     Ok(list["jobs"].as_array().context("no list")?.len())
 }
 
@@ -130,7 +130,7 @@ async fn the_same_key_and_request_is_the_same_job_at_every_replica() {
         ensure!(claim.job_id == job && !text.contains(KEY) && !text.contains("text"), "{text}");
 
         story.wait_done(&job).await?;
-        let removed = story.http.delete(format!("{}/jobs/{job}", story.stack.url(0))).send().await?;
+        let removed = story.delete_at(0, &job).await?;
         ensure!(removed.status().as_u16() == 200, "{}", removed.status());
         let gone = submit(story, 0, KEY, body("a")).await?;
         ensure!(gone.status().as_u16() == 410, "a removed job is not made anew: {}", gone.status());

@@ -111,7 +111,7 @@ async fn a_mistyped_request_is_told_every_mistake_and_an_inner_address_is_not_as
             let exception: Value = answer.json().await?;
             ensure!(exception["errors"][0]["pointer"] == "/inputs/echoInput/href", "{exception}");
         }
-        let jobs: Value = story.get("/jobs").await?.json().await?;
+        let jobs: Value = story.list_at(0, "").await?.json().await?;
         ensure!(jobs["jobs"] == json!([]), "{jobs}");
         Ok(())
     })

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const SUBMISSIONS: usize = 200;
 
 async fn page(story: &Story, replica: usize, query: &str) -> Result<Value> {
-    let answer = story.get_at(replica, &format!("/jobs{query}")).await?;
+    let answer = story.list_at(replica, query).await?;
     let (status, text) = (answer.status(), answer.text().await?);
     ensure!(status == StatusCode::OK, "{query}: {status} {text}");
     Ok(serde_json::from_str(&text)?)

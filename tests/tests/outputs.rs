@@ -281,7 +281,7 @@ async fn one_output_is_read_alone_in_parts_and_only_by_those_who_may() {
         process_yaml("fails", "exit 3"),
     ];
     let mut setting = Setting::new(Backend::Local).with_processes(&processes.concat());
-    setting.config = setting.config.map(|text| text.replace("  manager:\n", "  manager:\n    protect_jobs: true\n"));
+    setting = setting.with_manager("protect_jobs: true");
     tell("outputs-alone", setting, async |story| {
         let mut headers = header::HeaderMap::new();
         headers.insert(header::AUTHORIZATION, format!("Bearer {TOKEN}").parse()?);

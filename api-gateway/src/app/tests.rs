@@ -7,7 +7,11 @@ use actix_web::{
     rt, test,
     test::TestRequest,
 };
-use protocol::configuration::Configuration;
+use protocol::{
+    JobId, JobRecord,
+    configuration::Configuration,
+    job_record::{ArchiveState, Status},
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -44,13 +48,20 @@ async fn call(gateway: &Gateway, request: TestRequest) -> Answer {
 }
 
 fn get(path: &str) -> TestRequest {
-    TestRequest::get().uri(path)
+    let token = format!("Bearer {}", testing::TOKEN);
+    TestRequest::get().uri(path).insert_header(("authorization", token))
 }
 
 async fn configured(change: impl FnOnce(&mut Configuration)) -> Gateway {
     let mut configuration = testing::configuration();
     change(&mut configuration);
-    testing::with(configuration, None).await
+    testing::with(configuration, Some(testing::TOKEN)).await
+}
+
+fn settled() -> JobRecord {
+    let (id, now) = (JobId::generate(1), jiff::Timestamp::UNIX_EPOCH);
+    let record = JobRecord::accepted(id, "open".parse().unwrap(), "1".into(), now, ArchiveState::Off);
+    JobRecord { status: Status::Successful, ..record }
 }
 
 fn limited(mut gateway: Gateway, change: impl FnOnce(&mut GatewaySettings)) -> Gateway {
@@ -97,13 +108,21 @@ async fn another_language_or_layout_is_another_representation() {
 
 #[actix_web::test]
 async fn what_changes_has_no_tag_and_what_is_protected_is_not_stored() {
-    let open = testing::gateway().await;
+    let by_id = testing::gateway().await;
+    let open = configured(|configuration| configuration.server.manager.protect_jobs = Some(false)).await;
     let protected = configured(|configuration| configuration.server.manager.protect_jobs = Some(true)).await;
     let list = call(&open, get("/jobs")).await;
     assert_eq!((list.header("etag"), list.header("cache-control")), ("", "no-cache"));
-    let id = protocol::JobId::generate(1);
-    for path in ["/jobs".to_owned(), format!("/jobs/{id}"), format!("/jobs/{id}/results")] {
-        assert_eq!(call(&protected, get(&path)).await.header("cache-control"), "no-store", "{path}");
+    assert_eq!(call(&by_id, get("/jobs")).await.header("cache-control"), "no-store", "what is seen hangs on the token");
+    let record = settled();
+    let id = record.job_id;
+    for (gateway, expected) in [(&by_id, "no-cache"), (&open, "no-cache"), (&protected, "no-store")] {
+        gateway.index.apply_record(&record, 1);
+        for path in [format!("/jobs/{id}"), format!("/jobs/{id}/results")] {
+            let answer = call(gateway, get(&path)).await;
+            assert!(answer.status.is_success(), "{path}");
+            assert_eq!(answer.header("cache-control"), expected, "{path}");
+        }
     }
     assert_eq!(call(&open, get("/nothing")).await.header("cache-control"), "no-store");
     assert_eq!(call(&open, TestRequest::post().uri(EXECUTION)).await.header("cache-control"), "no-store");

@@ -7,12 +7,14 @@ use protocol::{JobId, job_record::Status};
 
 use super::{
     row::Row,
-    rows::{Order, Rows},
+    rows::{Choice, Order, Rows},
 };
 
 /// Which jobs a list shows; what is empty shows all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// Whose jobs, as the records have it.
+    pub owner: Option<String>,
     /// Ids of processes.
     pub processes: Vec<String>,
     /// Statuses.
@@ -157,10 +159,12 @@ fn scan(rows: &Rows, filter: &Filter, look: Look) -> Scan {
         (Some(from), Order::OldestFirst) => low = nearer(low, from, |bound| bound > from),
         (None, _) => {}
     }
+    let Filter { owner, processes, statuses, .. } = filter;
+    let choice = Choice { owner: owner.as_deref(), processes, statuses };
     let mut jobs: Vec<(JobId, Row)> = Vec::with_capacity(limit.min(1024));
     let mut looks = 0;
     let mut last = from;
-    for (id, row) in rows.iter(&filter.processes, &filter.statuses, (low, high), order) {
+    for (id, row) in rows.iter(choice, (low, high), order) {
         if !filter.takes(row, now) {
             looks += 1;
             if looks > LOOKS {

@@ -1,4 +1,4 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use jiff::Timestamp;
 use protocol::{JobRecord, job_record::Status};
@@ -6,7 +6,7 @@ use protocol::{JobRecord, job_record::Status};
 /// What a list shows of a job.
 #[derive(Debug, Clone)]
 pub struct Row {
-    process: Arc<str>,
+    origin: Arc<Origin>,
     message: Option<Arc<str>>,
     created: i64,
     started: i64,
@@ -14,6 +14,13 @@ pub struct Row {
     updated: i64,
     status: Status,
     progress: u8,
+}
+
+/// What many jobs have in common: each pair is kept once.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) process: Arc<str>,
+    pub(super) owner: Option<Arc<str>>,
 }
 
 /// Stands for a time that is not known.
@@ -27,7 +34,7 @@ impl Row {
     pub(super) fn new(record: &JobRecord, texts: &mut Texts) -> Self {
         let micros = |time: Option<Timestamp>| time.map_or(NEVER, |time| time.as_microsecond());
         Self {
-            process: texts.shared(record.process_id.as_str()),
+            origin: texts.origin(record),
             message: record.message.as_deref().map(|message| texts.shared(shortened(message))),
             created: record.created.as_microsecond(),
             started: micros(record.started),
@@ -40,11 +47,16 @@ impl Row {
 
     /// Id of the process.
     pub fn process_id(&self) -> &str {
-        &self.process
+        &self.origin.process
     }
 
-    pub(super) fn shared_process(&self) -> Arc<str> {
-        self.process.clone()
+    /// Whose job it is.
+    pub fn owner(&self) -> Option<&str> {
+        self.origin.owner.as_deref()
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
 
     /// Status.
@@ -95,27 +107,43 @@ fn shortened(message: &str) -> &str {
     &message[..end]
 }
 
-/// Texts that many jobs share, each kept once.
+/// Texts that many jobs share, and origins, each kept once.
 #[derive(Default)]
-pub(super) struct Texts(HashSet<Arc<str>>);
+pub(super) struct Texts {
+    texts: HashSet<Arc<str>>,
+    origins: HashSet<Arc<Origin>>,
+}
 
 impl Texts {
-    /// More different texts than this are not shared any more: they would only pile up here.
+    /// More different ones of a kind than this are not shared any more: they would only pile up here.
     const LIMIT: usize = 4096;
 
     fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return known.clone();
+        match self.texts.get(text) {
+            Some(known) => known.clone(),
+            None => kept(&mut self.texts, text.into()),
         }
-        if self.0.len() >= Self::LIMIT {
-            self.0.retain(|text| Arc::strong_count(text) > 1);
-        }
-        let new: Arc<str> = text.into();
-        if self.0.len() < Self::LIMIT {
-            self.0.insert(new.clone());
-        }
-        new
     }
+
+    fn origin(&mut self, record: &JobRecord) -> Arc<Origin> {
+        let process = self.shared(record.process_id.as_str());
+        let owner = record.owner.as_ref().map(|owner| self.shared(owner.as_str()));
+        let origin = Origin { process, owner };
+        match self.origins.get(&origin) {
+            Some(known) => known.clone(),
+            None => kept(&mut self.origins, Arc::new(origin)),
+        }
+    }
+}
+
+fn kept<T: Eq + Hash + ?Sized>(held: &mut HashSet<Arc<T>>, new: Arc<T>) -> Arc<T> {
+    if held.len() >= Texts::LIMIT {
+        held.retain(|known| Arc::strong_count(known) > 1);
+    }
+    if held.len() < Texts::LIMIT {
+        held.insert(new.clone());
+    }
+    new
 }
 
 #[cfg(test)]
@@ -124,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_row_has_a_stated_size() {
-        assert!(size_of::<Row>() <= 72, "{}", size_of::<Row>());
+        assert!(size_of::<Row>() <= 64, "{}", size_of::<Row>());
     }
 
     #[test]
@@ -141,6 +169,6 @@ mod tests {
         for number in 0..3 * Texts::LIMIT {
             texts.shared(&number.to_string());
         }
-        assert!(texts.0.len() <= Texts::LIMIT);
+        assert!(texts.texts.len() <= Texts::LIMIT);
     }
 }

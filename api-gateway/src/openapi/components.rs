@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, answers, parameters, process};
+use super::{Context, answers, parameters, process, security};
 
 pub(super) fn components(context: &Context<'_>) -> Value {
     let mut schemas = of_standard();
@@ -13,13 +13,7 @@ pub(super) fn components(context: &Context<'_>) -> Value {
         "schemas": schemas,
         "parameters": parameters::components(context),
         "responses": answers::components(),
-        "securitySchemes": {
-            "token": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "Executions take the token as their input `token`, too",
-            },
-        },
+        "securitySchemes": security::schemes(context),
     })
 }
 

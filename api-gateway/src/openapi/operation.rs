@@ -34,11 +34,6 @@ impl Operation {
         self
     }
 
-    pub(super) fn security(mut self, security: Value) -> Self {
-        self.members.insert("security".into(), security);
-        self
-    }
-
     /// Documents an answer.
     pub(super) fn answer(mut self, status: u16, answer: Value) -> Self {
         self.answers.insert(status.to_string(), answer);

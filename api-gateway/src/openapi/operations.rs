@@ -55,7 +55,7 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
             ("Idempotent-Replayed", "True where an earlier request with the same Idempotency-Key made the job"),
         ],
     );
-    let (operation, body, results, is_open) = match process {
+    let (operation, body, results) = match process {
         None => {
             let schema = json!({"schema": {"$ref": "#/components/schemas/execute"}});
             let results = json!({"description": "The results, in the form that was asked for", "content": {"*/*": {}}});
@@ -63,7 +63,6 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
                 Operation::new("execute", "processes", "Execute a process").parameters(shared(&["processID"])),
                 json!({"required": true, "content": {JSON: schema}}),
                 answers::with_headers(results, &[("Link", "The job, with relation monitor")]),
-                true,
             )
         }
         Some(process) => {
@@ -74,16 +73,12 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
                     .description(process.description.description.text(context.language)),
                 process::body(context, process),
                 process::results(process),
-                !process.check_auth,
             )
         }
     };
-    // With the token as an input there is none in the header.
-    let security = if process.is_some() && is_open { json!([]) } else { json!([{"token": []}, {}]) };
     operation
         .parameters(shared(&["Prefer", "Idempotency-Key"]))
         .body(body)
-        .security(security)
         .answer(200, results)
         .answer(201, created)
         .answer(
@@ -93,21 +88,22 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
                 &[("Link", "The job, with relation monitor; each output by reference")],
             ),
         )
-        .exceptions(&[401, 403, 404, 409, 410, 413, 415, 422])
+        .exceptions(&[404, 409, 410, 413, 415, 422])
         .finish()
 }
 
-pub(crate) fn jobs(context: &Context<'_>) -> Value {
+pub(crate) fn jobs(_: &Context<'_>) -> Value {
     let filters = ["type", "processes", "status", "datetime", "minDuration", "maxDuration", "limit"];
-    of_jobs(context, Operation::new("jobs", "jobs", "The list of jobs, the newest first"))
+    Operation::new("jobs", "jobs", "The list of jobs, the newest first")
+        .description("Those that the token lets its bearer see.")
         .parameters(shared(&filters))
         .parameters(shared(&["jobsOffset", "after", "before", "f"]))
         .answer(200, answers::json("The jobs", "jobList"))
         .finish()
 }
 
-pub(crate) fn job(context: &Context<'_>) -> Value {
-    of_jobs(context, Operation::new("job", "jobs", "The status of one job"))
+pub(crate) fn job(_: &Context<'_>) -> Value {
+    Operation::new("job", "jobs", "The status of one job")
         .parameters(shared(&["jobID", "f"]))
         .answer(200, answers::json("The status", "statusInfo"))
         .exceptions(&[404])
@@ -118,20 +114,18 @@ pub(crate) fn dismiss(_: &Context<'_>) -> Value {
     Operation::new("dismiss", "jobs", "Dismiss or remove one job")
         .description(
             "A job that is not done is cancelled. One that is done, or was dismissed before, is removed with everything that is \
-             stored of it. Who gets no answer should look at the job before asking again. The token is not needed where \
-             neither jobs nor the job's process are protected.",
+             stored of it. Who gets no answer should look at the job before asking again.",
         )
         .parameters(shared(&["jobID", "f"]))
-        .security(json!([{"token": []}, {}]))
         .answer(200, answers::json("The status: dismissed", "statusInfo"))
-        .exceptions(&[401, 403, 404, 405, 409])
+        .exceptions(&[404, 405, 409])
         .finish()
 }
 
-pub(crate) fn job_results(context: &Context<'_>) -> Value {
+pub(crate) fn job_results(_: &Context<'_>) -> Value {
     let results =
         json!({"description": "The results, in the form that was asked for at execution", "content": {"*/*": {}}});
-    of_jobs(context, Operation::new("jobResults", "jobs", "The results of one job"))
+    Operation::new("jobResults", "jobs", "The results of one job")
         .description("A failed job answers with what went wrong.")
         .parameters(shared(&["jobID", "outputs", "f"]))
         .answer(200, results)
@@ -146,12 +140,12 @@ pub(crate) fn job_results(context: &Context<'_>) -> Value {
         .finish()
 }
 
-pub(crate) fn job_output(context: &Context<'_>) -> Value {
+pub(crate) fn job_output(_: &Context<'_>) -> Value {
     let value = |description: &str| {
         let headers = [("ETag", "Hash of the value"), ("Accept-Ranges", "Ranges that can be asked for: bytes")];
         answers::with_headers(json!({"description": description, "content": {"*/*": {}}}), &headers)
     };
-    of_jobs(context, Operation::new("jobOutput", "jobs", "One output of one job"))
+    Operation::new("jobOutput", "jobs", "One output of one job")
         .description("The bytes of the output, or the one range of them that the header Range asks for.")
         .parameters(shared(&["jobID", "outputID", "f", "Range", "If-Range", "If-None-Match"]))
         .answer(200, value("The value"))
@@ -171,13 +165,4 @@ fn described(id: &str, tag: &str, summary: &str, schema: &str) -> Operation {
         .parameters(shared(&["f", "lang"]))
         .answer(200, answer)
         .answer(304, answers::empty("What the client has is still right"))
-}
-
-/// An operation on jobs: protected where the configuration says so.
-fn of_jobs(context: &Context<'_>, operation: Operation) -> Operation {
-    if context.configuration.server.manager.protect_jobs == Some(true) {
-        operation.security(json!([{"token": []}])).exceptions(&[401, 403])
-    } else {
-        operation
-    }
 }

@@ -7,7 +7,7 @@ use protocol::{
 use serde_json::{Map, Value, json};
 
 use super::{Context, answers, configured};
-use crate::{auth, links::JSON};
+use crate::{access, links::JSON};
 
 /// The schemas of a process, by their names among the components.
 pub(super) fn schemas(process: &ProcessDefinition) -> Map<String, Value> {
@@ -26,9 +26,9 @@ pub(super) fn body(context: &Context<'_>, process: &ProcessDefinition) -> Value 
     let description = &process.description;
     let mut inputs = Map::new();
     if process.check_auth {
-        inputs.insert(auth::TOKEN_INPUT.into(), json!({"type": "string", "description": "The token"}));
+        inputs.insert(access::TOKEN_INPUT.into(), json!({"type": "string", "description": "The token"}));
     }
-    let ordinary = || description.inputs.iter().filter(|(id, _)| !(process.check_auth && *id == auth::TOKEN_INPUT));
+    let ordinary = || description.inputs.iter().filter(|(id, _)| !(process.check_auth && *id == access::TOKEN_INPUT));
     for (id, it) in ordinary() {
         inputs.insert(id.clone(), input(context, process, id, it));
     }

@@ -1,13 +1,22 @@
 //! What the resources share: JSON answers, and what they read from a request.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
 };
-use protocol::{JobId, ProcessDefinition};
+use protocol::{JobId, JobRecord, ProcessDefinition};
 use serde::Serialize;
 
-use crate::{app::Gateway, auth, error::GatewayError, language, links::JSON, query::Query};
+use crate::{
+    access::{Admission, sight},
+    app::Gateway,
+    error::GatewayError,
+    language,
+    links::JSON,
+    query::Query,
+};
 
 /// Writes a document, indented where the configuration wants it.
 pub(super) fn json(
@@ -55,9 +64,10 @@ pub(super) fn process<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result
     gateway.configuration.processes.get(segment(request, "processID").as_str()).ok_or(GatewayError::NoSuchProcess)
 }
 
-/// The job id that the path names. What is no id names no job.
-pub(super) fn job_id(request: &HttpRequest) -> Result<JobId, GatewayError> {
-    segment(request, "jobID").parse().map_err(|_| GatewayError::NoSuchJob)
+/// The job that the path names, where who asks sees it. What is no id names no job.
+pub(super) async fn job(gateway: &Gateway, request: &HttpRequest) -> Result<Arc<JobRecord>, GatewayError> {
+    let id = segment(request, "jobID").parse().map_err(|_| GatewayError::NoSuchJob)?;
+    sight::find(gateway, Admission::of(request)?.view(), &id).await
 }
 
 /// The output id that the path names.
@@ -83,18 +93,4 @@ pub(super) async fn of_results(
         }
         answered => answered,
     }
-}
-
-/// Holds a request for jobs against the token, where the configuration protects them.
-pub(super) fn guard_jobs(gateway: &Gateway, request: &HttpRequest) -> Result<(), GatewayError> {
-    if gateway.configuration.server.manager.protect_jobs != Some(true) {
-        return Ok(());
-    }
-    let presented = auth::Presented { bearer: bearer(request), input: None };
-    Ok(auth::check(gateway.token.as_ref(), &presented)?)
-}
-
-/// The credentials of a request.
-pub(super) fn bearer(request: &HttpRequest) -> Vec<Option<&str>> {
-    auth::bearer(request.headers().get_all(header::AUTHORIZATION).map(header::HeaderValue::as_bytes))
 }

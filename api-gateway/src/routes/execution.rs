@@ -18,8 +18,8 @@ use self::body::Body;
 use super::answer;
 use crate::{
     accept,
+    access::{Admission, Caller},
     app::Gateway,
-    auth,
     error::GatewayError,
     idempotency::{self, Claim, Key, KeyedRequest},
     index::Wait,
@@ -74,12 +74,9 @@ pub(super) async fn post(
     let body = body::read(payload, &request, &gateway).await;
     let (process, key) = checked?;
     let (mut asked, portion) = parse(body?)?;
-    if process.check_auth {
-        let input = asked.take_token();
-        let presented = auth::Presented { bearer: answer::bearer(&request), input: input.as_ref() };
-        auth::check(gateway.token.as_ref(), &presented)?;
-    }
-    let keyed = key.map(|key| key.with_request(process, &asked)).transpose()?;
+    let token = if process.check_auth { asked.take_token() } else { None };
+    let caller = Admission::of(&request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
+    let keyed = key.map(|key| key.with_request(process, &caller, &asked)).transpose()?;
     let checked = asked.against(process, &gateway.schemas)?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
@@ -87,7 +84,7 @@ pub(super) async fn post(
         Some(job) => taken_before(&gateway, job, mode).await?,
         None => {
             let (execution, accepting, portion) = resolve(&gateway, checked, accepting, portion).await?;
-            let taken = take(&gateway, process, execution, mode, keyed).await;
+            let taken = take(&gateway, process, execution, &caller, mode, keyed).await;
             drop((accepting, portion));
             taken?
         }
@@ -218,6 +215,7 @@ async fn take(
     gateway: &Gateway,
     process: &ProcessDefinition,
     execution: validate::Execution,
+    caller: &Caller,
     mode: Mode,
     keyed: Option<KeyedRequest>,
 ) -> Result<Taken, GatewayError> {
@@ -232,7 +230,7 @@ async fn take(
     tracing::Span::current().record("job_id", tracing::field::display(&id));
     // Registered before the commit, the wait can't miss the job's end.
     let wait = mode.limit().map(|_| gateway.index.wait_for(id));
-    let record = accept::commit(gateway, id, process, execution, wait.is_some(), held).await?;
+    let record = accept::commit(gateway, id, process, execution, caller.owner(), wait.is_some(), held).await?;
     Ok(Taken { record, wait, replayed: false })
 }
 

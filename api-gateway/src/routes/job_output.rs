@@ -8,9 +8,7 @@ use crate::{app::Gateway, error::GatewayError, query::Query};
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     Query::parse(request.query_string())?;
-    answer::guard_jobs(&gateway, &request)?;
-    let id = answer::job_id(&request)?;
-    let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
+    let record = answer::job(&gateway, &request).await?;
     let answered = gateway.values.output(&record, &answer::output_id(&request), &request).await;
-    answer::of_results(&gateway, &id, answered).await
+    answer::of_results(&gateway, &record.job_id, answered).await
 }

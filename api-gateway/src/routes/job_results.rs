@@ -7,9 +7,7 @@ use crate::{app::Gateway, error::GatewayError, query::Query, results::Asked};
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     let query = Query::parse(request.query_string())?;
-    answer::guard_jobs(&gateway, &request)?;
-    let id = answer::job_id(&request)?;
-    let record = gateway.jobs.find(&id).await?.ok_or(GatewayError::NoSuchJob)?;
+    let record = answer::job(&gateway, &request).await?;
     let answered = gateway.values.answer(&record, &Asked::of(&request, &query)).await;
-    answer::of_results(&gateway, &id, answered).await
+    answer::of_results(&gateway, &record.job_id, answered).await
 }

@@ -5,12 +5,15 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::answer;
-use crate::{app::Gateway, error::GatewayError, job_list::JobList, links::Link, query::Query, status::StatusInfo};
+use crate::{
+    access::Admission, app::Gateway, error::GatewayError, job_list::JobList, links::Link, query::Query,
+    status::StatusInfo,
+};
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     let query = Query::parse(request.query_string())?;
-    answer::guard_jobs(&gateway, &request)?;
-    let list = JobList::read(&query, &gateway.configuration.server.limits, Timestamp::now())?;
+    let mut list = JobList::read(&query, &gateway.configuration.server.limits, Timestamp::now())?;
+    list.filter.owner = Admission::of(&request)?.view().owner().map(|owner| owner.as_str().to_owned());
     let listed = gateway.index.list(&list.filter, list.wanted);
     let (next, prev) = list.neighbours(&query, &listed);
     let href = |query: &str| match query {

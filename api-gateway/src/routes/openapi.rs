@@ -36,7 +36,12 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         Some(word) => FORMS.iter().find(|(known, _)| *known == word).map_or(Form::Json, |(_, form)| *form),
         None => accepted(&request),
     };
-    let context = Context { configuration: &gateway.configuration, urls: &gateway.urls, language };
+    let context = Context {
+        configuration: &gateway.configuration,
+        urls: &gateway.urls,
+        language,
+        issuer: gateway.access.issuer(),
+    };
     let mut answer = match form {
         Form::Json => answer::json(&gateway, StatusCode::OK, OPENAPI, &openapi::definition(&context))?,
         Form::PlainJson => answer::json(&gateway, StatusCode::OK, JSON, &openapi::definition(&context))?,

@@ -58,6 +58,12 @@ async fn get(gateway: &Gateway, path: &str) -> Answer {
     call(gateway, test::TestRequest::get().uri(path)).await
 }
 
+/// With the token.
+async fn get_as_operator(gateway: &Gateway, path: &str) -> Answer {
+    let token = format!("Bearer {TOKEN}");
+    call(gateway, test::TestRequest::get().uri(path).insert_header(("authorization", token))).await
+}
+
 fn execution(process: &str, body: impl Into<String>) -> test::TestRequest {
     test::TestRequest::post()
         .uri(&format!("/processes/{process}/execution"))
@@ -79,7 +85,7 @@ fn job(gateway: &Gateway, status: Status, change: impl FnOnce(&mut JobRecord)) -
 async fn every_link_is_absolute_and_below_the_public_url() {
     let gateway = testing::gateway().await;
     for path in ["/", "/processes", "/processes/open", "/jobs"] {
-        let answer = get(&gateway, path).await;
+        let answer = get_as_operator(&gateway, path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("content-type"), "application/json", "{path}");
         for link in answer.json()["links"].as_array().unwrap() {
@@ -289,7 +295,7 @@ async fn every_violation_is_told_with_its_input_and_a_pointer_into_the_body() {
             {"message": "response: expected raw or document"},
         ])
     );
-    let query = get(&gateway, "/jobs?limit=0").await;
+    let query = get_as_operator(&gateway, "/jobs?limit=0").await;
     assert!(query.is_exception(400, "invalid-parameter-value") && query.json().get("errors").is_none());
 }
 
@@ -378,7 +384,7 @@ async fn the_list_of_jobs_is_paged_and_filtered() {
         job(&gateway, Status::Successful, |_| {});
     }
     job(&gateway, Status::Failed, |_| {});
-    let list = async |query: &str| get(&gateway, &format!("/jobs{query}")).await.json();
+    let list = async |query: &str| get_as_operator(&gateway, &format!("/jobs{query}")).await.json();
     assert_eq!(list("").await["jobs"].as_array().unwrap().len(), 2, "the configured default");
     assert_eq!(list("?limit=100").await["jobs"].as_array().unwrap().len(), 3, "the configured maximum");
     let first = list("?limit=3&type=process").await;
@@ -388,13 +394,16 @@ async fn the_list_of_jobs_is_paged_and_filtered() {
     };
     assert_eq!(link(&first, "self").unwrap(), "/jobs?limit=3&type=process");
     assert_eq!(link(&list("").await, "self").unwrap(), "/jobs");
-    let second = get(&gateway, &link(&first, "next").unwrap()).await.json();
+    let second = get_as_operator(&gateway, &link(&first, "next").unwrap()).await.json();
     assert_eq!((second["jobs"].as_array().unwrap().len(), link(&second, "next")), (1, None));
-    assert_eq!(get(&gateway, &link(&second, "prev").unwrap()).await.json()["jobs"], first["jobs"]);
+    assert_eq!(get_as_operator(&gateway, &link(&second, "prev").unwrap()).await.json()["jobs"], first["jobs"]);
     assert_eq!(list("?status=failed").await["jobs"].as_array().unwrap().len(), 1);
     assert_eq!(list("?processID=other").await["jobs"], json!([]));
     for wrong in ["status=finished", "limit=1&limit=2", "datetime=2026-01-31"] {
-        assert!(get(&gateway, &format!("/jobs?{wrong}")).await.is_exception(400, "invalid-parameter-value"), "{wrong}");
+        assert!(
+            get_as_operator(&gateway, &format!("/jobs?{wrong}")).await.is_exception(400, "invalid-parameter-value"),
+            "{wrong}"
+        );
     }
 }
 
@@ -408,6 +417,5 @@ async fn protected_jobs_want_the_token() {
     for path in paths.map(|path| path.replace("ID", &id.to_string())) {
         assert!(get(&gateway, &path).await.is_exception(401, "unauthorized"), "{path}");
     }
-    let request = test::TestRequest::get().uri("/jobs").insert_header(("authorization", format!("Bearer {TOKEN}")));
-    assert_eq!(call(&gateway, request).await.status, 200);
+    assert_eq!(get_as_operator(&gateway, "/jobs").await.status, 200);
 }

@@ -14,7 +14,7 @@ use super::{
     value::{self, Findings, Reference},
     violation::{Violation, Violations},
 };
-use crate::auth;
+use crate::access;
 
 /// Holds inputs against the process. What is somewhere else is returned, to be looked at when nothing is wrong.
 pub(super) fn check(
@@ -65,7 +65,7 @@ pub(super) fn of_example(process: &ProcessDefinition, schemas: &ProcessSchemas) 
         _ => Map::new(),
     };
     if process.check_auth {
-        auth::take_token(&mut inputs);
+        access::take_token(&mut inputs);
     }
     let mut violations = Violations::default();
     check(&inputs, process, schemas, &mut violations);
@@ -79,7 +79,7 @@ pub(super) fn of_example(process: &ProcessDefinition, schemas: &ProcessSchemas) 
 
 /// The token of a protected process is taken out before, and needed by its door, not by its schema.
 fn is_token(process: &ProcessDefinition, id: &str) -> bool {
-    process.check_auth && id == auth::TOKEN_INPUT
+    process.check_auth && id == access::TOKEN_INPUT
 }
 
 /// Requirement `/req/core/process-execute-input-array`: of an input that takes several values a list is the list of

@@ -97,8 +97,9 @@ fn manager_settings(table: Table<'_>) -> Option<Manager> {
     let logging = table.read("logging", library_levels).unwrap_or_default();
     let sync_link = table.read("sync_link", Node::boolean).unwrap_or(true);
     let protect_jobs = table.read("protect_jobs", Node::boolean);
+    let protect_dismiss = table.read("protect_dismiss", Node::boolean).unwrap_or(true);
     table.finish();
-    Some(Manager { name: name?, finalizer_controller, logging, sync_link, protect_jobs })
+    Some(Manager { name: name?, finalizer_controller, logging, sync_link, protect_jobs, protect_dismiss })
 }
 
 fn library_levels(node: &Node<'_>) -> Option<LibraryLevels> {

@@ -106,8 +106,10 @@ pub struct Manager {
     pub logging: LibraryLevels,
     /// Whether a synchronous answer links its job (as the standard wants); false is for a certification run only.
     pub sync_link: bool,
-    /// Whether status, results and list of jobs need the token too; unset: the gateway decides.
+    /// Whether looking at jobs needs a token. Unset: the list and logs do, while a job's id suffices for its status and results.
     pub protect_jobs: Option<bool>,
+    /// Whether dismissing a job needs a token, as it should; false is for a certification run only.
+    pub protect_dismiss: bool,
 }
 
 /// `server.manager.logging`: library → level, in the file's order.

@@ -1,0 +1,87 @@
+//! Who asks, and what they may: [`rule`] (what an operation wants) → [`presented`] (what the request has) → [`Access`]
+//! (who that is) → [`Admission`], which every handler finds in its request. The check is made in one place, [`admit`]; only an
+//! execution's input `token` is looked at where the body is read.
+
+mod admission;
+mod caller;
+mod operator;
+pub mod presented;
+pub mod rule;
+pub mod sight;
+
+use protocol::configuration::Configuration;
+use serde_json::{Map, Value};
+
+pub(crate) use self::admission::admit;
+pub use self::{
+    admission::{Admission, View},
+    caller::{Caller, Identity, Rights},
+    operator::OperatorToken,
+    rule::{Need, Rule},
+};
+
+/// The input that carries the token of an execution.
+pub const TOKEN_INPUT: &str = "token";
+
+/// Why a client may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It presented nothing: 401.
+    Missing,
+    /// What it presented, or one of the two, is wrong: 403.
+    Wrong,
+    /// Nobody may, as no token is configured: 403.
+    Closed,
+    /// Its token is right, and not for this process: 403.
+    OtherProcess,
+    /// Its token is right, and not for dismissing: 403.
+    NoDismissal,
+}
+
+/// The sources of tokens; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Access {
+    operator: Option<OperatorToken>,
+}
+
+impl Access {
+    /// With the one static token, where there is one.
+    pub fn new(operator: Option<OperatorToken>) -> Self {
+        Self { operator }
+    }
+
+    /// Whether there is any source of tokens.
+    pub fn has_source(&self) -> bool {
+        self.operator.is_some()
+    }
+
+    /// The issuer whose tokens are taken.
+    pub fn issuer(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// When it is nobody's.
+    pub async fn identify(&self, presented: &str) -> Result<Caller, Refusal> {
+        match &self.operator {
+            None => Err(Refusal::Closed),
+            Some(operator) if operator.is(presented) => Ok(Caller::operator()),
+            Some(_) => Err(Refusal::Wrong),
+        }
+    }
+
+    /// Whether anything needs a token, and none can be right.
+    pub fn is_closed_by_omission(&self, configuration: &Configuration) -> bool {
+        let manager = &configuration.server.manager;
+        let protects = Rule::ALL.iter().any(|rule| rule.need(manager) == Need::Token)
+            || configuration.processes.values().any(|process| process.check_auth);
+        protects && !self.has_source()
+    }
+}
+
+/// Takes the token out of the inputs of a protected process, so that nothing after the gateway's door ever sees it.
+pub fn take_token(inputs: &mut Map<String, Value>) -> Option<Value> {
+    inputs.shift_remove(TOKEN_INPUT)
+}
