@@ -122,6 +122,11 @@ async fn pages_of_keys(store: &ObjectStore) {
     let second = store.list("d/", Some(&first[2].key), 3).await.unwrap();
     assert_eq!(second.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["d/3/x", "d/4/x"]);
     assert!(store.list("nothing/", None, 10).await.unwrap().is_empty());
+    for key in ["e/a=2Eb=20c", "e/x+y z&ä"] {
+        store.put(key, Bytes::from_static(b"x"), "text/plain").await.unwrap();
+    }
+    let odd = store.list("e/", None, 3).await.unwrap();
+    assert_eq!(odd.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["e/a=2Eb=20c", "e/x+y z&ä"]);
 }
 
 /// `overrides`: whether the server obeys what a presigned URL says of the headers of its answer.
