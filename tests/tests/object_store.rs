@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use end_to_end::{
+    program::wait_until,
     s3_server::{S3Server, Versitygw},
     tools::{Tool, require},
 };
@@ -143,6 +144,14 @@ async fn presigned(store: &ObjectStore, overrides: bool) {
     assert_eq!(answer.text().await.unwrap(), "anyone");
     let plain = reqwest::get(url.split('?').next().unwrap()).await.unwrap();
     assert_eq!(plain.status(), 403);
+    let short = store.presign_get("e/ü =41.txt", Duration::from_secs(1), "text/csv", disposition).await.unwrap();
+    wait_until("a URL ends when its time is over", Duration::from_secs(30), || async {
+        let status = reqwest::get(&short).await?.status();
+        anyhow::ensure!(status == 403, "{status}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 async fn presigned_for_another_host(settings: &StoreSettings) {
