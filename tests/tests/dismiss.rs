@@ -79,12 +79,18 @@ async fn gone(story: &Story, job: &JobId) -> Result<()> {
         ensure!(pods.is_empty(), "{} pods of {job} are there", pods.len());
         return Ok(());
     }
+    stopped(job)?;
+    ensure!(!local_folder(story, job)?.path().exists(), "the folder of {job} is there");
+    Ok(())
+}
+
+/// No process of a job runs.
+fn stopped(job: &JobId) -> Result<()> {
     let mark = format!("PYGEOAPI_JOB_ID={job}");
     for entry in fs::read_dir("/proc")? {
         let environment = fs::read(entry?.path().join("environ")).unwrap_or_default();
         ensure!(!environment.split(|byte| *byte == 0).any(|one| one == mark.as_bytes()), "{job} runs");
     }
-    ensure!(!local_folder(story, job)?.path().exists(), "the folder of {job} is there");
     Ok(())
 }
 
@@ -298,6 +304,36 @@ async fn queued(backend: Backend) {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dismissed_job_keeps_its_place_until_it_has_stopped() {
+    for dispatchers_die in [false, true] {
+        let lingers = process_yaml("lingers", "trap 'sleep 3; exit' TERM\necho begun\nsleep 600 &\nwait");
+        let mut setting = setting(Backend::Local)
+            .with_processes(&lingers)
+            .with("QUAYSIDE_DISPATCHER__MAX_LIVE_PER_PROCESS", "1")
+            .with("QUAYSIDE_DISPATCHER__SWEEP_EVERY", "1");
+        setting.replicas = 2;
+        tell(&format!("dismiss-place-{dispatchers_die}"), setting, async |story| {
+            let first = story.submit("lingers", json!({})).await?;
+            begun(story, &first).await?;
+            let second = story.submit("lingers", json!({})).await?;
+            dismissed(story, &first).await?;
+            if dispatchers_die {
+                for replica in 0..2 {
+                    story.stack.service(Service::Dispatcher, replica)?.program.kill().await?;
+                    story.stack.start_service(Service::Dispatcher, replica, &[])?;
+                }
+            }
+            story.wait_for(&second, &["running"]).await?;
+            stopped(&first)?;
+            dismissed(story, &second).await?;
+            ends_clean(story, &first).await?;
+            ends_clean(story, &second).await
+        })
+        .await;
+    }
 }
 
 /// What a service does at a failpoint.
