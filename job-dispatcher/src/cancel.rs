@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::Addr;
+use jiff::Timestamp;
 use platform::{
     consume::{self, Delivery, Verdict, WorkQueue},
     failpoint,
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     executor::{Executor, ExecutorError},
+    stopping::is_stopping,
     watcher::{Over, Watcher},
 };
 
@@ -94,6 +96,10 @@ impl Canceller {
                 End::Stop => self.executor.stop(&seen).await?,
                 End::Delete => self.executor.delete(&seen.job_name, &seen.uid).await?,
             }
+            if end == End::Stop && is_stopping(record, Some(&seen), Timestamp::now()) {
+                // It keeps its place until the watch tells that it has stopped, or its log is archived.
+                return Ok(());
+            }
         }
         // Whoever holds the launch here lets go at once, and elsewhere when the watch tells of its end. When the watcher
         // is gone, this process ends.
@@ -134,7 +140,6 @@ fn may_be_under_way(record: &JobRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use protocol::{
         JobId, Unknown,
         job_record::{ArchiveState, ExecutorKind, Workload},

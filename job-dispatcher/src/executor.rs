@@ -267,6 +267,12 @@ impl Observation {
             .flat_map(|pod| &pod.containers)
             .any(|container| !container.init && !matches!(container.state, ContainerState::Waiting { .. }))
     }
+
+    /// True while a container runs.
+    pub fn runs(&self) -> bool {
+        let mut containers = self.pods.iter().flat_map(|pod| &pod.containers);
+        containers.any(|container| matches!(container.state, ContainerState::Running { .. }))
+    }
 }
 
 impl PodObservation {

@@ -25,6 +25,7 @@ use crate::{
     executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
     metrics::Metrics,
     reporter::end,
+    stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
 };
 
@@ -113,7 +114,7 @@ enum Next {
     Create,
     /// What is there is ours, and the record does not name it yet.
     Adopt { uid: String },
-    /// It is there and named: wait for its end.
+    /// It is there and named: wait for its end, or until it has stopped after a dismissal.
     Hold,
     /// What is there is not what the record names: delete it, and look again.
     DeleteOther { uid: String },
@@ -123,9 +124,9 @@ enum Next {
     WaitForDeletion,
 }
 
-fn next(record: &JobRecord, there: Option<&Observation>) -> Next {
+fn next(record: &JobRecord, there: Option<&Observation>, now: Timestamp) -> Next {
     if record.phase() >= Phase::Ended {
-        return Next::Ended;
+        return if is_stopping(record, there, now) { Next::Hold } else { Next::Ended };
     }
     let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
     match (named, there) {
@@ -148,7 +149,7 @@ impl Launcher {
             let name = self.name(&stored.record)?;
             // Nothing of a job can be there before its first attempt was won; a stranger's object is found by creating.
             let there = if stored.record.attempt == 0 { None } else { self.executor.observe(&name).await? };
-            match next(&stored.record, there.as_ref()) {
+            match next(&stored.record, there.as_ref(), Timestamp::now()) {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
                 Next::Create => {
                     let is_named = self.create(request, &stored, &name).await?;
@@ -385,6 +386,8 @@ mod tests {
     use super::*;
     use crate::executor::JobState;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn record(attempt: u32, uid: Option<&str>) -> JobRecord {
         let id = JobId::generate(1);
         let now = Timestamp::UNIX_EPOCH;
@@ -418,22 +421,22 @@ mod tests {
 
     #[test]
     fn a_job_is_created_only_when_nothing_is_there_and_none_is_named() {
-        assert_eq!(next(&record(0, None), None), Next::Create);
-        assert_eq!(next(&record(3, None), None), Next::Create);
-        assert_eq!(next(&record(1, Some("a")), None), Next::Gone);
+        assert_eq!(next(&record(0, None), None, NOW), Next::Create);
+        assert_eq!(next(&record(3, None), None, NOW), Next::Create);
+        assert_eq!(next(&record(1, Some("a")), None, NOW), Next::Gone);
     }
 
     #[test]
     fn what_was_created_and_not_recorded_is_adopted() {
         let record = record(1, None);
-        assert_eq!(next(&record, Some(&there(&record, "a", false))), Next::Adopt { uid: "a".into() });
-        assert_eq!(next(&record, Some(&there(&record, "a", true))), Next::WaitForDeletion);
+        assert_eq!(next(&record, Some(&there(&record, "a", false)), NOW), Next::Adopt { uid: "a".into() });
+        assert_eq!(next(&record, Some(&there(&record, "a", true)), NOW), Next::WaitForDeletion);
     }
 
     #[test]
     fn another_incarnation_than_the_named_one_is_deleted() {
         let record = record(2, Some("b"));
-        assert_eq!(next(&record, Some(&there(&record, "b", false))), Next::Hold);
-        assert_eq!(next(&record, Some(&there(&record, "a", false))), Next::DeleteOther { uid: "a".into() });
+        assert_eq!(next(&record, Some(&there(&record, "b", false)), NOW), Next::Hold);
+        assert_eq!(next(&record, Some(&there(&record, "a", false)), NOW), Next::DeleteOther { uid: "a".into() });
     }
 }

@@ -16,5 +16,6 @@ pub mod sweep;
 pub mod watcher;
 
 mod run;
+mod stopping;
 
 pub use run::run;

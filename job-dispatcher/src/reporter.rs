@@ -16,6 +16,7 @@ use crate::{
     executor::{Executor, ExecutorError, Observation, local},
     metrics::Metrics,
     outcome::{Ended, Judgement, PodName, judge},
+    stopping::is_stopping,
 };
 
 /// The actor; it keeps nothing but addresses, as what it is told is always the whole level.
@@ -41,7 +42,7 @@ impl Actor for Reporter {
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reported {
-    /// The job goes on.
+    /// The job goes on, or was dismissed and is about to stop.
     Alive,
     /// The record says that the execution ended, or that the job is terminal: nothing more is to be told.
     Ended,
@@ -161,7 +162,7 @@ async fn tell(
         let advanced = store.advance(&seen.job_id, |stored| next_step(stored, seen, judgement, executor)).await?;
         let stored = match advanced {
             Advanced::NoJob => return Ok(Reported::NoJob),
-            Advanced::Left(stored) => return Ok(reported(&stored.record)),
+            Advanced::Left(stored) => return Ok(reported(&stored.record, Some(seen))),
             Advanced::Written(stored) => stored,
         };
         let event = stored.event.unwrap_or(Event::Progress);
@@ -169,13 +170,14 @@ async fn tell(
         metrics.told(event);
         // A job that was seen only after its end is still told as running first.
         if event != Event::Running || !matches!(judgement, Judgement::Ended(_)) {
-            return Ok(reported(&stored.record));
+            return Ok(reported(&stored.record, Some(seen)));
         }
     }
 }
 
-fn reported(record: &JobRecord) -> Reported {
-    if record.phase() >= Phase::Ended { Reported::Ended } else { Reported::Alive }
+fn reported(record: &JobRecord, there: Option<&Observation>) -> Reported {
+    let has_ended = record.phase() >= Phase::Ended && !is_stopping(record, there, Timestamp::now());
+    if has_ended { Reported::Ended } else { Reported::Alive }
 }
 
 /// What to write about a job that is stored so and seen so.
@@ -255,6 +257,6 @@ async fn tell_gone(store: &JobStore, job_id: &JobId, uid: &str) -> Result<Report
         .await?;
     Ok(match advanced {
         Advanced::NoJob => Reported::NoJob,
-        Advanced::Left(stored) | Advanced::Written(stored) => reported(&stored.record),
+        Advanced::Left(stored) | Advanced::Written(stored) => reported(&stored.record, None),
     })
 }

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::{
     executor::{Executor, ExecutorError},
     reporter::end,
+    stopping::{is_stopping, may_be_stopping},
     watcher::{Known, KnownJobs, Watcher},
 };
 
@@ -101,7 +102,10 @@ impl Sweep {
     async fn execution(&self, process: &str, job: &JobId) -> Result<(), SweepError> {
         let Some(stored) = self.store.job(job).await? else { return Ok(self.store.forget_request(job).await?) };
         if stored.record.status.is_terminal() {
-            return Ok(self.store.forget_request(job).await?);
+            if !self.is_stopping(&stored.record).await? {
+                self.store.forget_request(job).await?;
+            }
+            return Ok(());
         }
         // A rollout, or an operator's slip, is not the end of a job; one that runs ends by itself.
         let waited = Timestamp::now().duration_since(stored.record.updated);
@@ -111,6 +115,14 @@ impl Sweep {
             self.store.advance(job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone())).await?;
         }
         Ok(())
+    }
+
+    /// True of a job whose place is not free yet: with the request its launch would lose its lease.
+    async fn is_stopping(&self, record: &JobRecord) -> Result<bool, ExecutorError> {
+        let Some(workload) = &record.workload else { return Ok(false) };
+        let now = Timestamp::now();
+        Ok(may_be_stopping(record, now)
+            && is_stopping(record, self.executor.observe(&workload.job_name).await?.as_ref(), now))
     }
 
     fn is_configured(&self, process: &str) -> bool {

@@ -117,8 +117,8 @@ impl Finalizer {
             tokio::time::sleep(STOP_GRACE).await;
         };
         let outcome = tokio::select! {
-            outcome = self.advance(&job_id) => outcome,
-            // What was begun is dropped: nothing of it is visible.
+            outcome = self.advance_once(&job_id, delivery.delivered > 1) => outcome,
+            // What was begun is dropped, and what it stored is deleted by who has the message next.
             () = stopped => return Verdict::Release,
         };
         match outcome {
@@ -136,9 +136,25 @@ impl Finalizer {
     ///
     /// # Errors
     /// When a step failed and may be tried again.
-    #[instrument(skip_all, fields(%job_id))]
     pub async fn advance(&self, job_id: &JobId) -> Result<(), FinalizeError> {
-        let outcome = self.step(job_id).await;
+        self.advance_once(job_id, false).await
+    }
+
+    /// As [`Self::advance`], for a job that others may have tried before: what they left is deleted, too.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub async fn advance_and_tidy(&self, job_id: &JobId) -> Result<(), FinalizeError> {
+        self.advance_once(job_id, true).await
+    }
+
+    #[instrument(skip_all, fields(%job_id))]
+    async fn advance_once(&self, job_id: &JobId, tidy: bool) -> Result<(), FinalizeError> {
+        let outcome = async {
+            self.step(job_id).await?;
+            if tidy { self.tidy(job_id).await } else { Ok(()) }
+        };
+        let outcome = outcome.await;
         match &outcome {
             Ok(()) => self.tries.succeeded(job_id),
             Err(error) => {
@@ -167,14 +183,16 @@ impl Finalizer {
     async fn seal(&self, stored: &Stored) -> Result<(), FinalizeError> {
         let record = &stored.record;
         let epoch = Epoch::generate();
-        let Some(taken) = self.take(record, &epoch, Phase::Ended).await? else {
+        let taken = self.take(record, &epoch, Phase::Ended).await;
+        let Some(taken) = self.taking_back(record, &epoch, taken).await? else {
             return Box::pin(self.advance(&record.job_id)).await;
         };
         if taken.archive.state == ArchiveState::Unavailable {
             error!("log storage is not configured: the log is not archived, its pod stays");
         }
         let Some((event, sealed)) = seal::sealed(record, &taken.findings, Timestamp::now()) else { return Ok(()) };
-        let manifest = self.write_epoch_manifest(&epoch, &sealed, &taken).await?;
+        let manifest = self.write_epoch_manifest(&epoch, &sealed, &taken).await;
+        let manifest = self.taking_back(record, &epoch, manifest).await?;
         failpoint::reach("finalizer.before-seal");
         let advanced = self
             .jobs

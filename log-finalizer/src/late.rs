@@ -28,7 +28,8 @@ impl Finalizer {
         if self.jobs.objects().is_none() {
             error!("log storage is not configured: the log of a dismissed job is lost");
         }
-        let taken = match self.take(record, &epoch, Phase::Terminal).await {
+        let taken = self.take(record, &epoch, Phase::Terminal).await;
+        let taken = match self.taking_back(record, &epoch, taken).await {
             // The pod of a job that waited for a bucket goes on waiting: nothing is lost by it.
             Err(FinalizeError::Store(error))
                 if record.archive.state != ArchiveState::Unavailable && self.is_hopeless(record) =>
@@ -41,10 +42,12 @@ impl Finalizer {
                 taken
             }
         };
-        let results = self.move_results(record, &epoch).await?;
+        let results = self.move_results(record, &epoch).await;
+        let results = self.taking_back(record, &epoch, results).await?;
         let decide = |found: &JobRecord| seal::archived(found, &taken.archive, &results, Timestamp::now());
         let Some(told) = decide(record) else { return Ok(()) };
-        let manifest = self.write_epoch_manifest(&epoch, &told, &taken).await?;
+        let manifest = self.write_epoch_manifest(&epoch, &told, &taken).await;
+        let manifest = self.taking_back(record, &epoch, manifest).await?;
         failpoint::reach("finalizer.before-archived");
         let advanced = self
             .jobs

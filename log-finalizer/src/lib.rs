@@ -1,7 +1,7 @@
 //! Stores what a job leaves, then seals it: log, result and manifest first, the terminal status after them.
 //!
 //! `running` → `follow`; `ended`, `dismissed` → [`finalize`] → `take` → [`collect`] → [`archive`], [`result`] → `seal` →
-//! `release`. A log that is archived only after its job is terminal goes through `late`. What a lost message would have
+//! `release`. What attempts leave that come to nothing is deleted by `leftovers`. A log that is archived only after its job is terminal goes through `late`. What a lost message would have
 //! done, [`sweep`] does. Logs come from an executor behind [`pods`].
 
 pub mod archive;
@@ -9,6 +9,7 @@ pub mod collect;
 pub mod finalize;
 mod follow;
 mod late;
+mod leftovers;
 pub mod metrics;
 pub mod pods;
 mod release;

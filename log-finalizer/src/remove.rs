@@ -22,7 +22,7 @@ use tracing::{info, instrument, warn};
 use crate::{
     finalize::{FinalizeError, Finalizer},
     pods::PodsError,
-    release, seal,
+    seal,
 };
 
 /// Objects of one page of a listing.
@@ -100,16 +100,10 @@ impl Finalizer {
         archive: &Archive,
     ) -> Result<(), FinalizeError> {
         info!("the job was removed meanwhile: what was stored of it is deleted");
-        if let Some(store) = self.jobs.objects() {
-            store.delete(&objects::epoch_manifest(store.prefix(), &record.job_id, epoch)).await?;
-            for key in release::all_results(store.prefix(), record, epoch) {
-                store.delete(&key).await?;
-            }
-            if let Some(key) = archive.key.as_ref().filter(|_| !self.keep_archives) {
-                store.delete(key).await?;
-            }
+        if let (Some(store), Some(key), false) = (self.jobs.objects(), &archive.key, self.keep_archives) {
+            store.delete(key).await?;
         }
-        Ok(self.jobs.forget_results_of(&record.process_id, &record.job_id, epoch).await?)
+        self.drop_attempt(record, epoch).await
     }
 
     /// A dismissed job has no results: those of an attempt at storing that was cut by the dismissal are deleted.

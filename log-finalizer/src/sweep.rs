@@ -242,7 +242,7 @@ impl Sweep {
 
     async fn finalize(&self, job_id: &JobId) -> bool {
         self.finalizer.metrics.swept.inc();
-        match self.finalizer.advance(job_id).await {
+        match self.finalizer.advance_and_tidy(job_id).await {
             Ok(()) => true,
             Err(error) => {
                 debug!(%job_id, error = %chain(&error), "the sweep could not finish a job");

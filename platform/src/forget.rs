@@ -1,5 +1,6 @@
 //! Deletes messages of jobs that nobody needs any more. Repeating it changes nothing.
 
+use futures::TryStreamExt;
 use protocol::{JobId, ProcessId, job_id::Epoch, names::subjects};
 
 use crate::{job_store::JobStore, publish::StreamError};
@@ -27,6 +28,26 @@ impl JobStore {
     /// When the stream did not answer.
     pub async fn forget_results_of(&self, process: &ProcessId, job: &JobId, epoch: &Epoch) -> Result<(), StreamError> {
         self.purge(subjects::results_of_attempt(process, job, epoch), None).await
+    }
+
+    /// Deletes the results of a job that are kept in the stream on subjects that are not `wanted`.
+    ///
+    /// # Errors
+    /// When the stream did not answer.
+    pub async fn forget_results_but(
+        &self,
+        process: &ProcessId,
+        job: &JobId,
+        wanted: impl Fn(&str) -> bool + Send,
+    ) -> Result<(), StreamError> {
+        let listed = self.nats().stream.info_with_subjects(subjects::results_of(process, job)).await;
+        let mut listed = listed.map_err(|error| StreamError::Read(Box::new(error)))?;
+        while let Some((subject, _)) = listed.try_next().await.map_err(|error| StreamError::Read(Box::new(error)))? {
+            if !wanted(&subject) {
+                self.purge(subject, None).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the events of a job that are older than the one of this sequence.

@@ -301,6 +301,8 @@ impl ObjectStore {
             .start_after(after.map(str::to_owned))
             .max_keys(limit.min(1000))
             .recursive(true)
+            // Some services say that they encode keys, and do not: what has a `=`, as outputs may, would be cut there.
+            .disable_url_encoding(true)
             .build();
         let answer = self.limited(async move { request.to_stream().await.next().await.transpose() });
         let page = answer.await.map_err(failed)?;

@@ -19,21 +19,23 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    account::deployed_rules,
+    images::Image,
+    namespace::{Namespace, manifest as namespace_manifest},
+};
 use self::{
     control_plane::ControlPlane,
     packages::Packages,
     real_node::Places,
     state::{Roster, State},
 };
-pub use self::{
-    images::Image,
-    namespace::{Namespace, manifest as namespace_manifest},
-};
 use crate::{
     program::Program,
     tools::{self, Progress, Tool, Tools},
 };
 
+mod account;
 mod certificates;
 mod control_plane;
 mod images;

@@ -1,10 +1,11 @@
 //! S3 servers on a folder: one inside this process, and versitygw as a second opinion.
 
 use std::{
-    fs,
+    fmt, fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -19,9 +20,11 @@ use platform::{
 };
 use s3s::{
     S3Request, S3Result,
-    access::S3Access,
+    access::{S3Access, S3AccessContext},
     auth::SimpleAuth,
     dto::ListObjectsV2Input,
+    path::S3Path,
+    s3_error,
     service::{S3Service, S3ServiceBuilder},
 };
 use s3s_fs::FileSystem;
@@ -67,6 +70,7 @@ pub struct S3Server {
     folder: PathBuf,
     address: SocketAddr,
     running: Option<(CancellationToken, JoinHandle<()>)>,
+    refusals: Refusals,
 }
 
 impl S3Server {
@@ -74,7 +78,7 @@ impl S3Server {
     /// named. Must be called inside a tokio runtime.
     pub async fn start(folder: impl Into<PathBuf>, port: Option<u16>) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.unwrap_or(0)));
-        let mut server = Self { folder: folder.into(), address, running: None };
+        let mut server = Self { folder: folder.into(), address, running: None, refusals: Refusals::default() };
         server.restart().await?;
         Ok(server)
     }
@@ -99,6 +103,17 @@ impl S3Server {
         Ok(ObjectStore::new(&self.settings())?)
     }
 
+    /// From now on answers "service unavailable" to requests of which this is true: of the operation, such as `PutObject`,
+    /// and the object's key, empty where the request is about none. Nothing is refused that was begun before.
+    pub fn refuse(&self, which: impl Fn(&str, &str) -> bool + Send + Sync + 'static) {
+        *self.refusals.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(which));
+    }
+
+    /// Refuses nothing any more.
+    pub fn refuse_nothing(&self) {
+        *self.refusals.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Starts it again, on the same port; does nothing when it runs.
     pub async fn restart(&mut self) -> Result<()> {
         if self.running.is_some() {
@@ -109,7 +124,7 @@ impl S3Server {
         let files = FileSystem::new(&self.folder).map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        builder.set_access(NoEmptyDelimiter);
+        builder.set_access(Access(self.refusals.clone()));
         let socket = TcpSocket::new_v4()?;
         // The port may still have closed connections of the server before.
         socket.set_reuseaddr(true)?;
@@ -139,14 +154,52 @@ impl Drop for S3Server {
     }
 }
 
-/// An empty delimiter is none, as Amazon's service has it: s3s-fs 0.14 would find no object with it.
-struct NoEmptyDelimiter;
+type Refused = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
 
-impl S3Access for NoEmptyDelimiter {
-    fn list_objects_v2<'s, 'r, 'f>(
-        &'s self,
-        request: &'r mut S3Request<ListObjectsV2Input>,
-    ) -> Pin<Box<dyn Future<Output = S3Result<()>> + Send + 'f>>
+/// Which requests are refused.
+#[derive(Clone, Default)]
+struct Refusals(Arc<RwLock<Option<Refused>>>);
+
+impl Refusals {
+    fn has(&self, operation: &str, key: &str) -> bool {
+        let which = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        which.as_ref().is_some_and(|which| which(operation, key))
+    }
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Refusals")
+    }
+}
+
+struct Access(Refusals);
+
+type Checked<'f> = Pin<Box<dyn Future<Output = S3Result<()>> + Send + 'f>>;
+
+impl S3Access for Access {
+    fn check<'s, 'r, 'c, 'f>(&'s self, request: &'r mut S3AccessContext<'c>) -> Checked<'f>
+    where
+        's: 'f,
+        'r: 'f,
+        'c: 'f,
+    {
+        let key = match request.s3_path() {
+            S3Path::Object { key, .. } => key,
+            S3Path::Root | S3Path::Bucket { .. } => "",
+        };
+        let checked = if request.credentials().is_none() {
+            Err(s3_error!(AccessDenied, "signature is required"))
+        } else if self.0.has(request.s3_op().name(), key) {
+            Err(s3_error!(ServiceUnavailable, "the test wants it"))
+        } else {
+            Ok(())
+        };
+        Box::pin(async { checked })
+    }
+
+    /// An empty delimiter is none, as Amazon's service has it: s3s-fs 0.14 would find no object with it.
+    fn list_objects_v2<'s, 'r, 'f>(&'s self, request: &'r mut S3Request<ListObjectsV2Input>) -> Checked<'f>
     where
         's: 'f,
         'r: 'f,

@@ -8,7 +8,7 @@ use end_to_end::{
     services::Service,
     story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
-use protocol::JobId;
+use protocol::{JobId, names::objects};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = "echo ran\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"$PYGEOAPI_K8S_MANAGER_INPUTS\"";
@@ -59,7 +59,16 @@ async fn the_finalizer_killed_between_upload_and_seal() {
         start(story, Service::Finalizer, "finalizer.before-seal").await?;
         let job = story.submit("echo", json!({ "text": "a" })).await?;
         restart_after_death(story, Service::Finalizer).await?;
-        ended_once(story, &job).await
+        ended_once(story, &job).await?;
+        let store = story.stack.objects()?;
+        wait_until("of the attempt that died nothing is left", LIMIT, || async {
+            for prefix in [objects::results_prefix, objects::epoch_manifests_prefix] {
+                let left = store.list(&prefix(store.prefix(), &job), None, 10).await?;
+                ensure!(left.len() == 1, "{left:?}");
+            }
+            Ok(())
+        })
+        .await
     })
     .await;
 }

@@ -4,12 +4,17 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use async_nats::jetstream::consumer::PullConsumer;
 use end_to_end::{
+    cluster::deployed_rules,
     program::{ProcessIdentity, Signal, wait_until},
     services::Service,
     story::{Backend, LIMIT, Setting, Story, TOKEN, process_yaml, tell},
 };
-use futures::future::{join, join_all, try_join_all};
+use futures::{
+    StreamExt,
+    future::{join, join_all, try_join_all},
+};
 use protocol::{
     Event, JobEvent, JobId,
     job_record::{ArchiveState, Status},
@@ -74,12 +79,18 @@ async fn gone(story: &Story, job: &JobId) -> Result<()> {
         ensure!(pods.is_empty(), "{} pods of {job} are there", pods.len());
         return Ok(());
     }
+    stopped(job)?;
+    ensure!(!local_folder(story, job)?.path().exists(), "the folder of {job} is there");
+    Ok(())
+}
+
+/// No process of a job runs.
+fn stopped(job: &JobId) -> Result<()> {
     let mark = format!("PYGEOAPI_JOB_ID={job}");
     for entry in fs::read_dir("/proc")? {
         let environment = fs::read(entry?.path().join("environ")).unwrap_or_default();
         ensure!(!environment.split(|byte| *byte == 0).any(|one| one == mark.as_bytes()), "{job} runs");
     }
-    ensure!(!local_folder(story, job)?.path().exists(), "the folder of {job} is there");
     Ok(())
 }
 
@@ -191,6 +202,78 @@ async fn running(backend: Backend) {
     .await;
 }
 
+on_each!(lost_message: Local as a_dismissed_job_whose_message_is_lost_is_stopped_by_the_sweep_locally,
+    Simulated as a_dismissed_job_whose_message_is_lost_is_stopped_by_the_sweep_on_the_simulated_node);
+
+async fn lost_message(backend: Backend) {
+    tell(&format!("dismiss-lost-{backend:?}"), setting(backend), async |story| {
+        simulate(story).await?;
+        let job = story.submit("waits", json!({})).await?;
+        begun(story, &job).await?;
+        story.stack.service(Service::Dispatcher, 0)?.program.kill().await?;
+        dismissed(story, &job).await?;
+        lose(story, subjects::CANCELLING_CONSUMER).await?;
+        story.stack.start_service(Service::Dispatcher, 0, &[])?;
+        story.stack.wait_ready().await?;
+        let archive = wait_until("the log is archived", LIMIT, || story.archive(&job)).await?;
+        ensure!(archive.contains("begun\n"), "{archive}");
+        ends_clean(story, &job).await
+    })
+    .await;
+}
+
+/// Takes the one message that waits at a consumer, as if it had been dealt with.
+async fn lose(story: &Story, consumer: &str) -> Result<()> {
+    let jetstream = async_nats::jetstream::new(async_nats::connect(story.stack.nats.url()).await?);
+    let stream = jetstream.get_stream(subjects::STREAM).await?;
+    let consumer: PullConsumer = stream.get_consumer(consumer).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    wait_until("the message is taken", LIMIT, || async {
+        let mut batch = consumer.fetch().max_messages(1).messages().await?;
+        let message = batch.next().await.context("none is there")?.map_err(|error| anyhow::anyhow!("{error}"))?;
+        message.double_ack().await.map_err(|error| anyhow::anyhow!("{error}"))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_with_the_rights_that_are_deployed_stops_a_dismissed_job_on_the_simulated_node() {
+    with_rights("dismiss-deployed-rights", |_| true, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_that_may_not_stop_pods_deletes_a_dismissed_job_on_the_simulated_node() {
+    with_rights("dismiss-without-patch", |verb| verb != "patch", true).await;
+}
+
+/// A job is dismissed where the dispatcher has only those rights of its Role that are `left`.
+async fn with_rights(name: &str, left: impl Fn(&str) -> bool, falls_back: bool) {
+    let mut setting = setting(Backend::Simulated);
+    setting.start_services = false;
+    tell(name, setting, async |story| {
+        simulate(story).await?;
+        let mut rules = deployed_rules("job-dispatcher")?;
+        for rule in &mut rules {
+            rule.verbs.retain(|verb| left(verb));
+        }
+        let (namespace, client) = story.cluster()?;
+        let account = namespace.account(client, "dispatcher", rules, story.stack.folder()).await?;
+        let kubeconfig = account.to_str().context("a path that is text")?;
+        for service in Service::ALL {
+            let more = [("KUBECONFIG", kubeconfig)];
+            story.stack.start_service(service, 0, if service == Service::Dispatcher { &more } else { &[] })?;
+        }
+        story.stack.wait_ready().await?;
+        let job = story.submit("waits", json!({})).await?;
+        begun(story, &job).await?;
+        dismissed(story, &job).await?;
+        ends_clean(story, &job).await?;
+        let log = fs::read_to_string(story.stack.logs().join("job-dispatcher-0.log"))?;
+        ensure!(log.contains("the pod can't be stopped") == falls_back, "{log}");
+        Ok(())
+    })
+    .await;
+}
+
 on_each!(queued: Local as a_queued_job_never_starts_and_its_place_is_free_at_once_locally,
     Simulated as a_queued_job_never_starts_and_its_place_is_free_at_once_on_the_simulated_node);
 
@@ -221,6 +304,36 @@ async fn queued(backend: Backend) {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dismissed_job_keeps_its_place_until_it_has_stopped() {
+    for dispatchers_die in [false, true] {
+        let lingers = process_yaml("lingers", "trap 'sleep 3; exit' TERM\necho begun\nsleep 600 &\nwait");
+        let mut setting = setting(Backend::Local)
+            .with_processes(&lingers)
+            .with("QUAYSIDE_DISPATCHER__MAX_LIVE_PER_PROCESS", "1")
+            .with("QUAYSIDE_DISPATCHER__SWEEP_EVERY", "1");
+        setting.replicas = 2;
+        tell(&format!("dismiss-place-{dispatchers_die}"), setting, async |story| {
+            let first = story.submit("lingers", json!({})).await?;
+            begun(story, &first).await?;
+            let second = story.submit("lingers", json!({})).await?;
+            dismissed(story, &first).await?;
+            if dispatchers_die {
+                for replica in 0..2 {
+                    story.stack.service(Service::Dispatcher, replica)?.program.kill().await?;
+                    story.stack.start_service(Service::Dispatcher, replica, &[])?;
+                }
+            }
+            story.wait_for(&second, &["running"]).await?;
+            stopped(&first)?;
+            dismissed(story, &second).await?;
+            ends_clean(story, &first).await?;
+            ends_clean(story, &second).await
+        })
+        .await;
+    }
 }
 
 /// What a service does at a failpoint.

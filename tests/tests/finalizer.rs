@@ -419,16 +419,16 @@ async fn a_finalizer_killed_right_after_the_seal_leaves_nothing_undone() {
     .await;
 }
 
-struct World {
-    nats: Nats,
-    s3: S3Server,
-    pods: Arc<FakePods>,
+pub(crate) struct World {
+    pub(crate) nats: Nats,
+    pub(crate) s3: S3Server,
+    pub(crate) pods: Arc<FakePods>,
     _server: NatsServer,
     _folder: TempDir,
 }
 
 impl World {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         tracing_subscriber::fmt().with_env_filter("info").with_test_writer().try_init().ok();
         let tools = require(&[Tool::NatsServer], &|line| eprintln!("{line}")).await?;
         let folder = tempfile::tempdir()?;
@@ -439,7 +439,7 @@ impl World {
         Ok(Self { nats, s3, pods: Arc::new(FakePods::new()), _server: server, _folder: folder })
     }
 
-    fn finalizer(&self, store: Option<ObjectStore>) -> Finalizer {
+    pub(crate) fn finalizer(&self, store: Option<ObjectStore>) -> Finalizer {
         Finalizer {
             jobs: JobStore::new(self.nats.clone(), store),
             pods: Pods::default().with(ExecutorKind::Kubernetes, self.pods.clone()),
@@ -450,7 +450,7 @@ impl World {
         }
     }
 
-    fn consume(&self, finalizer: &Finalizer) -> Running {
+    pub(crate) fn consume(&self, finalizer: &Finalizer) -> Running {
         let stop = CancellationToken::new();
         let (finalizer, queue) = (finalizer.clone(), log_finalizer::queue(&finalizer.settings));
         let handler = move |delivery| finalizer.clone().handle(delivery);
@@ -459,7 +459,7 @@ impl World {
     }
 
     /// A record of a job that ended longer ago than any deadline.
-    fn record(&self, reason: Option<Reason>) -> JobRecord {
+    pub(crate) fn record(&self, reason: Option<Reason>) -> JobRecord {
         let finished: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let id = JobId::generate(1_769_860_000_000);
         let mut record = JobRecord::accepted(id, "p.x".parse().unwrap(), "1".into(), finished, ArchiveState::Pending);
@@ -486,18 +486,18 @@ impl World {
         record
     }
 
-    async fn ended(&self, reason: Option<Reason>) -> Result<JobId> {
+    pub(crate) async fn ended(&self, reason: Option<Reason>) -> Result<JobId> {
         let record = self.record(reason);
         let id = record.job_id;
         publish::event(&self.nats, Event::Ended, record, 0).await?;
         Ok(id)
     }
 
-    async fn job(&self, job: &JobId) -> Result<Stored> {
+    pub(crate) async fn job(&self, job: &JobId) -> Result<Stored> {
         JobStore::new(self.nats.clone(), None).job(job).await?.context("no such job")
     }
 
-    async fn terminal(&self, job: &JobId) -> Result<Stored> {
+    pub(crate) async fn terminal(&self, job: &JobId) -> Result<Stored> {
         wait_until("the job is terminal", LIMIT, || async {
             let stored = self.job(job).await?;
             ensure!(stored.record.status.is_terminal(), "{:?} {:?}", stored.event, stored.record.message);
@@ -524,7 +524,7 @@ impl World {
     }
 }
 
-struct Running(CancellationToken);
+pub(crate) struct Running(CancellationToken);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -532,7 +532,7 @@ impl Drop for Running {
     }
 }
 
-struct FakePods {
+pub(crate) struct FakePods {
     pod: Mutex<Option<Pod>>,
     main: Mutex<Bytes>,
     held: Mutex<Vec<Held>>,
@@ -576,7 +576,7 @@ impl FakePods {
         pod.as_mut().unwrap().containers.last_mut().unwrap().running = running;
     }
 
-    fn set_main(&self, text: String) {
+    pub(crate) fn set_main(&self, text: String) {
         *self.main.lock().unwrap() = text.into();
     }
 }

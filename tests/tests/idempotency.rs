@@ -180,6 +180,48 @@ async fn a_gateway_killed_between_key_and_commit_leaves_one_job_to_the_retry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_taken_over_is_not_given_back_as_the_first_commit_may_still_come() {
+    let mut setting = setting(2).with("QUAYSIDE_GATEWAY__ACCEPT_LIMIT", "2");
+    (setting.start_services, setting.store) = (false, StoreChoice::Absent);
+    tell("idempotency-taken-over", setting, async |story| {
+        story.stack.start_service(Service::Dispatcher, 0, &[])?;
+        story.stack.start_service(Service::Finalizer, 0, &[])?;
+        story.stack.start_service(Service::Gateway, 0, &[("QUAYSIDE_FAILPOINT", "gateway.after-key")])?;
+        let refusing = [("QUAYSIDE_GATEWAY__INLINE_INPUTS_WITHOUT_BUCKET", "100")];
+        story.stack.start_service(Service::Gateway, 1, &refusing)?;
+        story.stack.wait_ready().await?;
+        let large = body(&"x".repeat(200));
+        ensure!(submit(story, 0, KEY, large.clone()).await.is_err(), "the gateway died before it could answer");
+        let (_, first) = only_key(story).await?;
+
+        let shared: &Story = story;
+        wait_until("the key is taken over, and its job refused", LIMIT, || async {
+            let status = submit(shared, 1, KEY, large.clone()).await?.status().as_u16();
+            ensure!(status == 413, "{status}");
+            Ok(())
+        })
+        .await?;
+        let (text, claim) = only_key(story).await?;
+        ensure!(!claim.released && claim.job_id == first.job_id, "{text}");
+        let other = submit(story, 1, KEY, body("b")).await?;
+        ensure!(other.status().as_u16() == 422, "another request gets no key that is not free: {}", other.status());
+
+        story.stack.start_service(Service::Gateway, 0, &[])?;
+        story.stack.wait_ready().await?;
+        let shared: &Story = story;
+        let answer = wait_until("the job of the key is made after all", LIMIT, || async {
+            let answer = submit(shared, 0, KEY, large.clone()).await?;
+            ensure!(answer.status().as_u16() == 201, "{}", answer.status());
+            Ok(answer)
+        })
+        .await?;
+        ensure!(location(&answer)? == first.job_id, "under the id that the key names");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_first_is_still_being_accepted_is_told_to_wait() {
     let mut setting = setting(2).with("QUAYSIDE_GATEWAY__ACCEPT_LIMIT", "600");
     setting.start_services = false;

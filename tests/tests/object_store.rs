@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use end_to_end::{
+    program::wait_until,
     s3_server::{S3Server, Versitygw},
     tools::{Tool, require},
 };
@@ -122,6 +123,11 @@ async fn pages_of_keys(store: &ObjectStore) {
     let second = store.list("d/", Some(&first[2].key), 3).await.unwrap();
     assert_eq!(second.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["d/3/x", "d/4/x"]);
     assert!(store.list("nothing/", None, 10).await.unwrap().is_empty());
+    for key in ["e/a=2Eb=20c", "e/x+y z&ä"] {
+        store.put(key, Bytes::from_static(b"x"), "text/plain").await.unwrap();
+    }
+    let odd = store.list("e/", None, 3).await.unwrap();
+    assert_eq!(odd.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["e/a=2Eb=20c", "e/x+y z&ä"]);
 }
 
 /// `overrides`: whether the server obeys what a presigned URL says of the headers of its answer.
@@ -138,6 +144,14 @@ async fn presigned(store: &ObjectStore, overrides: bool) {
     assert_eq!(answer.text().await.unwrap(), "anyone");
     let plain = reqwest::get(url.split('?').next().unwrap()).await.unwrap();
     assert_eq!(plain.status(), 403);
+    let short = store.presign_get("e/ü =41.txt", Duration::from_secs(1), "text/csv", disposition).await.unwrap();
+    wait_until("a URL ends when its time is over", Duration::from_secs(30), || async {
+        let status = reqwest::get(&short).await?.status();
+        anyhow::ensure!(status == 403, "{status}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 async fn presigned_for_another_host(settings: &StoreSettings) {

@@ -372,6 +372,7 @@ async fn presigned_references_are_read_from_the_store_by_anybody() {
         for (id, media_type, value) in [("table", "text/csv", TABLE.as_bytes()), ("picture", "image/png", PICTURE)] {
             let href = document[id]["href"].as_str().context("no href")?;
             assert!(href.contains("X-Amz-Signature") && !href.starts_with(&story.stack.url(0)), "{href}");
+            assert!(href.split(['?', '&']).any(|part| part == "X-Amz-Expires=60"), "as configured: {href}");
             assert_eq!(document[id]["type"], media_type);
             let answer = reqwest::get(href).await?;
             assert_eq!(

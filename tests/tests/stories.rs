@@ -34,6 +34,7 @@ mod dismiss;
 mod exit_code;
 mod fifty_at_once;
 mod finalizer;
+mod finalizer_leftovers;
 mod generic_example;
 mod hello_world;
 mod idempotency;

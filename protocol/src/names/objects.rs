@@ -42,12 +42,17 @@ pub fn results_prefix(prefix: &str, job: &JobId) -> String {
 
 /// One output.
 pub fn result(prefix: &str, job: &JobId, epoch: &Epoch, output: &str) -> String {
-    format!("{}results/{}/{}", job_prefix(prefix, job), epoch.as_str(), token(output))
+    format!("{}{}/{}", results_prefix(prefix, job), epoch.as_str(), token(output))
+}
+
+/// What the keys of the manifests of all attempts at storing a job start with; ends with `/`.
+pub fn epoch_manifests_prefix(prefix: &str, job: &JobId) -> String {
+    format!("{}manifest/", job_prefix(prefix, job))
 }
 
 /// The manifest of one attempt at storing.
 pub fn epoch_manifest(prefix: &str, job: &JobId, epoch: &Epoch) -> String {
-    format!("{}manifest/{}.json", job_prefix(prefix, job), epoch.as_str())
+    format!("{}{}.json", epoch_manifests_prefix(prefix, job), epoch.as_str())
 }
 
 /// The manifest that counts.

@@ -1,0 +1,56 @@
+//! A service account of a namespace, with no more rights than it is given, and the kubeconfig with which it is used.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::{
+    authentication::v1::TokenRequest,
+    core::v1::ServiceAccount,
+    rbac::v1::{PolicyRule, Role, RoleBinding},
+};
+use kube::{Api, Client, api::PostParams};
+use serde_json::{Value, json};
+
+use super::{Namespace, kubeconfig_of_run};
+use crate::tools::workspace_directory;
+
+/// The rules of a service's Role as `deploy/base` has it.
+pub fn deployed_rules(service: &str) -> Result<Vec<PolicyRule>> {
+    let file = workspace_directory().join("deploy/base").join(service).with_extension("yaml");
+    let text = fs::read_to_string(&file).with_context(|| format!("{} can't be read", file.display()))?;
+    let documents = text.split("\n---\n").map(|document| Ok(serde_saphyr::from_str::<Value>(document)?));
+    let documents = documents.collect::<Result<Vec<_>>>()?;
+    let role = documents.into_iter().find(|document| document["kind"] == "Role");
+    let role: Role = serde_json::from_value(role.with_context(|| format!("{} has no Role", file.display()))?)?;
+    role.rules.context("the Role has no rules")
+}
+
+impl Namespace {
+    /// Makes a service account with these rights in the namespace, and writes the kubeconfig that uses it into a folder.
+    pub async fn account(&self, client: &Client, name: &str, rules: Vec<PolicyRule>, folder: &Path) -> Result<PathBuf> {
+        let metadata = json!({ "name": name });
+        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": metadata }))?;
+        let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": metadata,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": self.name() }],
+        }))?;
+        let params = PostParams::default();
+        let accounts = Api::<ServiceAccount>::namespaced(client.clone(), self.name());
+        accounts.create(&params, &account).await?;
+        Api::<Role>::namespaced(client.clone(), self.name()).create(&params, &role).await?;
+        Api::<RoleBinding>::namespaced(client.clone(), self.name()).create(&params, &binding).await?;
+        let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
+        let token = accounts.create_token_request(name, &params, &request).await?.status.context("no token")?.token;
+
+        let mut config: Value = serde_json::from_slice(&fs::read(kubeconfig_of_run()?)?)?;
+        config["users"][0]["user"] = json!({ "token": token });
+        let file = folder.join(format!("{name}.kubeconfig"));
+        fs::write(&file, config.to_string())?;
+        Ok(file)
+    }
+}
