@@ -11,7 +11,7 @@ use protocol::{
     job_record::{ArchiveState, Place, Status, WHOLE_RESULT},
     names::{kubernetes::ANNOTATION_VALUE_LIMIT, objects},
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     finalize::{FinalizeError, Finalizer},
@@ -32,9 +32,9 @@ pub(crate) async fn first(
 ) -> Result<(), FinalizeError> {
     drop_results(finalizer, record).await?;
     if let (Some(store), Some(manifest)) = (finalizer.jobs.objects(), manifest) {
-        let key = objects::manifest(store.prefix(), &record.job_id);
-        if let Err(error) = store.put(&key, serde_json::to_vec(&manifest)?.into(), JSON).await {
-            give_up_or(finalizer, record, error)?;
+        match keep(finalizer, store, &manifest).await {
+            Err(FinalizeError::Store(error)) => give_up_or(finalizer, record, error)?,
+            kept => kept?,
         }
     }
     let_go(finalizer, record, annotations).await
@@ -44,7 +44,7 @@ pub(crate) async fn first(
 pub(crate) async fn again(finalizer: &Finalizer, record: &JobRecord) -> Result<(), FinalizeError> {
     drop_results(finalizer, record).await?;
     let annotations = match finalizer.jobs.objects() {
-        Some(store) => match prepare(store, record).await {
+        Some(store) => match prepare(finalizer, store, record).await {
             Err(FinalizeError::Store(error)) => give_up_or(finalizer, record, error).map(|()| None)?,
             prepared => prepared?,
         },
@@ -54,13 +54,30 @@ pub(crate) async fn again(finalizer: &Finalizer, record: &JobRecord) -> Result<(
 }
 
 /// Writes the manifest if it is not there, and reads what is to be written on the workload.
-async fn prepare(store: &ObjectStore, record: &JobRecord) -> Result<Option<ResultAnnotations>, FinalizeError> {
+async fn prepare(
+    finalizer: &Finalizer,
+    store: &ObjectStore,
+    record: &JobRecord,
+) -> Result<Option<ResultAnnotations>, FinalizeError> {
     let key = objects::manifest(store.prefix(), &record.job_id);
     if store.size(&key).await?.is_none() {
         let manifest = rebuilt(store, record).await?;
-        store.put(&key, serde_json::to_vec(&manifest)?.into(), JSON).await?;
+        keep(finalizer, store, &manifest).await?;
     }
     annotations_of(store, record).await
+}
+
+/// Writes the manifest that counts. The job may have been removed since its record was read: who removed it deleted what was
+/// there then, so that what is written afterwards is ours to delete.
+async fn keep(finalizer: &Finalizer, store: &ObjectStore, manifest: &Manifest) -> Result<(), FinalizeError> {
+    let job_id = &manifest.record.job_id;
+    let key = objects::manifest(store.prefix(), job_id);
+    store.put(&key, serde_json::to_vec(manifest)?.into(), JSON).await?;
+    if finalizer.jobs.removal(job_id).await?.is_some() {
+        info!("the job was removed meanwhile: its manifest is deleted");
+        store.delete(&key).await?;
+    }
+    Ok(())
 }
 
 /// Keys of the results that only the attempt `epoch` can have written, and that the record does not name.

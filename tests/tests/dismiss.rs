@@ -675,6 +675,32 @@ async fn a_dismissal_that_races_with_the_end_has_one_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_removed_right_after_its_seal_leaves_nothing() {
+    let mut setting = setting(Backend::Local);
+    (setting.replicas, setting.start_services) = (2, false);
+    tell("dismiss-after-seal", setting, async |story| {
+        let finalizer = Service::Finalizer;
+        start(story, finalizer, "finalizer.after-seal", Fate::StandsStill).await?;
+        let job = story.submit("talks", json!({})).await?;
+        reached(story, finalizer, Fate::StandsStill).await?;
+        story.wait_done(&job).await?;
+        dismissed(story, &job).await?;
+        story.stack.start_service(finalizer, 1, &[])?;
+        removed(story, &job).await?;
+        // The one that sealed goes on as if nothing had happened.
+        goes_on(story, finalizer, Fate::StandsStill).await?;
+        let log = story.stack.logs().join("log-finalizer-0.log");
+        wait_until("it finds the job removed", LIMIT, || async {
+            ensure!(fs::read_to_string(&log)?.contains("the job was removed meanwhile"));
+            Ok(())
+        })
+        .await?;
+        removed(story, &job).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_offers_no_dismiss_refuses_it_with_the_reason_until_its_job_is_done() {
     let mut setting = setting(Backend::Local);
     let options = "        jobControlOptions: [async-execute]\n        inputs:\n";
