@@ -37,9 +37,10 @@ impl CallbackKind {
         }
     }
 
-    /// The kind of this word, if this version knows it.
+    /// The kind of this word; `None` for what is no word of any version.
     pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
+        known.or_else(|| Some(Self::Other(word.to_owned().try_into().ok()?)))
     }
 
     /// What an event of a job is a reason to tell.
@@ -260,7 +261,8 @@ mod tests {
         }
         let newer: CallbackKind = serde_json::from_value("progress".into()).unwrap();
         assert_eq!(newer.to_string(), "progress");
-        assert_eq!(CallbackKind::of_word("progress"), None);
+        assert_eq!(CallbackKind::of_word("progress"), Some(newer));
+        assert_eq!(CallbackKind::of_word(&"x".repeat(100)), None);
         assert_eq!(subscription().uri(newer), None);
     }
 
