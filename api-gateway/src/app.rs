@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
-    references::References, representation, requests, results::Values, routes, settings::GatewaySettings, validate::Schemas,
+    references::References, representation, requests, results::Values, routes, settings::GatewaySettings,
+    validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.

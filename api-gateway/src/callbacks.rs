@@ -29,11 +29,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::{places::Places, signature::Signer};
 pub use self::{
     settings::CallbackSettings,
     shown::{CallbackInfo, of},
 };
-use self::{places::Places, signature::Signer};
 use crate::{
     app::Gateway,
     guard::{self, Policy},

@@ -178,12 +178,10 @@ mod tests {
     #[test]
     fn a_request_without_inputs_has_none() {
         let execution = checked("open", json!({})).unwrap();
-        assert_eq!(execution, Execution {
-            inputs: Map::new(),
-            outputs: Vec::new(),
-            response: ResponseForm::Raw,
-            subscriber: None
-        });
+        assert_eq!(
+            execution,
+            Execution { inputs: Map::new(), outputs: Vec::new(), response: ResponseForm::Raw, subscriber: None }
+        );
     }
 
     #[test]

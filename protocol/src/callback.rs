@@ -49,12 +49,9 @@ impl CallbackKind {
             Event::Running => Some(Self::InProgress),
             Event::Successful => Some(Self::Success),
             Event::Failed | Event::Dismissed => Some(Self::Failed),
-            Event::Accepted
-            | Event::Launching
-            | Event::Progress
-            | Event::Ended
-            | Event::Archived
-            | Event::Removed => None,
+            Event::Accepted | Event::Launching | Event::Progress | Event::Ended | Event::Archived | Event::Removed => {
+                None
+            }
         }
     }
 }

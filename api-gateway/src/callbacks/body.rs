@@ -22,10 +22,8 @@ pub(super) async fn of(gateway: &Gateway, record: &JobRecord, kind: CallbackKind
         return Ok(Body { bytes, memory: Some(memory) });
     }
     let failure = record.outcome.as_ref().and_then(|outcome| outcome.reason);
-    let told = Told {
-        status: StatusInfo::of_record(record, &gateway.urls),
-        reason: failure.map(|reason| reason.to_string()),
-    };
+    let told =
+        Told { status: StatusInfo::of_record(record, &gateway.urls), reason: failure.map(|reason| reason.to_string()) };
     let bytes = serde_json::to_vec(&told).map_err(GatewayError::internal)?.into();
     Ok(Body { bytes, memory: None })
 }

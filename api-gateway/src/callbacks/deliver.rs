@@ -31,6 +31,8 @@ use crate::{app::Gateway, error::GatewayError};
 const RETRY_LIMIT: Duration = Duration::from_secs(60);
 /// How long one that finds no place waits at first and at most.
 const TURNED_AWAY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// How long an attempt may still take once this process is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
 /// What a newer version queued is left to a newer version.
 const NOT_OURS: Duration = Duration::from_secs(60);
 
@@ -96,7 +98,16 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
         return Ok(Verdict::Release);
     }
     let Some((subscription, _)) = subscription else { return Ok(done(gateway, call, Some(&record)).await?) };
-    let Some(attempted) = attempt(gateway, call, &record, &subscription).await else { return turned_away() };
+    let told_to_stop = async {
+        delivery.stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let attempted = tokio::select! {
+        attempted = attempt(gateway, call, &record, &subscription) => attempted,
+        // The next one tells it again, under the same id.
+        () = told_to_stop => return Ok(Verdict::Release),
+    };
+    let Some(attempted) = attempted else { return turned_away() };
     failpoint::reach("gateway.after-callback");
     let settings = &callbacks.0.settings;
     let after = settings.schedule().after(&before, &attempted, Timestamp::now(), rand::random());

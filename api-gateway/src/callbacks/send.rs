@@ -128,7 +128,8 @@ mod tests {
             Manner::SaysNothing => std::future::pending().await,
             Manner::TalksForEver => {
                 connection.write_all(b"HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n").await.ok();
-                while connection.write_all(b"400\r\n").await.is_ok() && connection.write_all(&[b'x'; 1024]).await.is_ok()
+                while connection.write_all(b"400\r\n").await.is_ok()
+                    && connection.write_all(&[b'x'; 1024]).await.is_ok()
                 {
                     connection.write_all(b"\r\n").await.ok();
                     written.fetch_add(1024, Ordering::SeqCst);
@@ -220,9 +221,6 @@ mod tests {
             assert!(wished >= Duration::from_secs(at_least), "{wished:?}");
         }
         let nonsense = "HTTP/1.1 429 No\r\nretry-after: soon\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(
-            sent_to(Manner::Says(nonsense)).await.0,
-            Attempted::Answered { status: 429, retry_after: None }
-        );
+        assert_eq!(sent_to(Manner::Says(nonsense)).await.0, Attempted::Answered { status: 429, retry_after: None });
     }
 }

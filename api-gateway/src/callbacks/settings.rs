@@ -39,6 +39,12 @@ pub struct CallbackSettings {
     /// How long it is told what became of a delivery, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub keep_done: Duration,
+    /// Pause between two sweeps, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub sweep_every: Duration,
+    /// The sweep looks at what is older than this, in seconds: until then messages do their work.
+    #[serde(deserialize_with = "seconds")]
+    pub sweep_after: Duration,
     /// First attempts of one gateway at one time; beside them half as many of those that failed before.
     pub at_once: usize,
     /// Of these the most to one host.
@@ -59,6 +65,8 @@ impl Default for CallbackSettings {
             max_pause: Duration::from_secs(3600),
             retry_for: DAY,
             keep_done: DAY,
+            sweep_every: Duration::from_secs(60),
+            sweep_after: Duration::from_secs(600),
             at_once: 64,
             per_host: 8,
         }
@@ -103,10 +111,8 @@ impl CallbackSettings {
                 "max_pause: expected at least gateway.callbacks.first_pause and at most 86400 seconds",
             ),
             (self.retry_for <= week, "retry_for: expected at most 604800 seconds"),
-            (
-                (Duration::from_secs(1)..=week).contains(&self.keep_done),
-                "keep_done: expected 1 to 604800 seconds",
-            ),
+            ((Duration::from_secs(1)..=week).contains(&self.keep_done), "keep_done: expected 1 to 604800 seconds"),
+            (!self.sweep_every.is_zero(), "sweep_every: expected more than 0 seconds"),
             ((1..=1024).contains(&self.at_once), "at_once: expected 1 to 1024"),
             ((1..=self.at_once).contains(&self.per_host), "per_host: expected 1 to gateway.callbacks.at_once"),
             (
@@ -141,8 +147,7 @@ mod tests {
             assert!(mistakes.contains(part), "{part} is not in: {mistakes}");
         }
         assert!(!mistakes.contains("hush"), "{mistakes}");
-        let alone =
-            CallbackSettings { previous_secret: Some(Secret::new("whsec_x")), ..CallbackSettings::default() };
+        let alone = CallbackSettings { previous_secret: Some(Secret::new("whsec_x")), ..CallbackSettings::default() };
         assert!(alone.mistakes().join("; ").contains("previous_secret: expected only"));
     }
 }

@@ -16,13 +16,10 @@ use tracing::{debug, info, warn};
 use super::{queue, spread};
 use crate::app::Gateway;
 
-const EVERY: Duration = Duration::from_secs(60);
-/// Messages do their work within this time.
-const AFTER: Duration = Duration::from_secs(600);
 /// Subscriptions that one round looks at; the next one goes on from there.
 const PAGE: usize = 500;
-/// A job may be committed for as long as its idempotency key is known, which is a day at most; and clocks differ.
-const UNCOMMITTED: Duration = Duration::from_secs(25 * 3600);
+/// Clocks differ, and a commit takes its time.
+const MARGIN: Duration = Duration::from_secs(3600);
 
 /// A subscription in the stream.
 struct Found {
@@ -41,7 +38,7 @@ pub(super) async fn run(gateway: Gateway, stop: CancellationToken) {
             if let Err(error) = round(&gateway, &mut cursor).await {
                 warn!(error = %chain(&error), "callbacks could not be swept");
             }
-            tokio::time::sleep(spread(EVERY)).await;
+            tokio::time::sleep(spread(gateway.callbacks.0.settings.sweep_every)).await;
         };
         tokio::select! {
             () = round => {}
@@ -59,9 +56,10 @@ async fn count_waiting(gateway: &Gateway) {
 }
 
 async fn round(gateway: &Gateway, cursor: &mut u64) -> Result<(), JobStoreError> {
+    let after = gateway.callbacks.0.settings.sweep_after;
     for _ in 0..PAGE {
         let found = next(gateway, *cursor + 1).await?;
-        let Some(found) = found.filter(|found| age(found.written) >= AFTER) else {
+        let Some(found) = found.filter(|found| age(found.written, Timestamp::now()) >= after) else {
             // All that is old enough was looked at: the next round begins anew.
             *cursor = 0;
             return Ok(());
@@ -80,7 +78,9 @@ async fn look(gateway: &Gateway, found: &Found) -> Result<(), JobStoreError> {
             }
             queue::settle(gateway, &stored.record).await?;
         }
-        None if age(found.written) >= UNCOMMITTED || gateway.store.removal(&found.job).await?.is_some() => {
+        None if is_orphan(age(found.written, Timestamp::now()), gateway.settings.idempotency_age)
+            || gateway.store.removal(&found.job).await?.is_some() =>
+        {
             info!(job_id = %found.job, "callbacks of a job that is not there are forgotten");
             gateway.store.forget_callbacks(&found.process, &found.job).await?;
         }
@@ -108,6 +108,25 @@ async fn next(gateway: &Gateway, from: u64) -> Result<Option<Found>, StreamError
     }
 }
 
-fn age(written: Timestamp) -> Duration {
-    Timestamp::now().duration_since(written).max(SignedDuration::ZERO).unsigned_abs()
+fn age(written: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(written).max(SignedDuration::ZERO).unsigned_abs()
+}
+
+/// True of the subscription of a job that was never committed, and never will be: that may happen for as long as an
+/// idempotency key is known.
+fn is_orphan(age: Duration, idempotency_age: Duration) -> bool {
+    age >= idempotency_age + MARGIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_without_a_job_is_kept_as_long_as_a_key_may_still_make_it() {
+        let day = Duration::from_secs(86_400);
+        assert!(!is_orphan(day, day) && is_orphan(day + MARGIN, day));
+        let (written, now) = (Timestamp::from_second(100).unwrap(), Timestamp::from_second(160).unwrap());
+        assert_eq!((age(written, now), age(now, written)), (Duration::from_secs(60), Duration::ZERO));
+    }
 }

@@ -7,9 +7,8 @@ use crate::links::JSON;
 
 /// The schema of the member `subscriber`.
 pub(super) fn subscriber() -> Value {
-    let uri = |description: &str| {
-        json!({"type": "string", "format": "uri", "maxLength": 2048, "description": description})
-    };
+    let uri =
+        |description: &str| json!({"type": "string", "format": "uri", "maxLength": 2048, "description": description});
     json!({
         "type": "object",
         "description": "Who is told about the job. Addresses are called only if they are public, unless configured otherwise.",

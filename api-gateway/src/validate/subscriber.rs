@@ -54,12 +54,7 @@ fn success(members: &Map<String, Value>, policy: &Policy, mistakes: &mut Vec<Str
     }
 }
 
-fn uri(
-    members: &Map<String, Value>,
-    name: &str,
-    policy: &Policy,
-    mistakes: &mut Vec<String>,
-) -> Option<CallbackUri> {
+fn uri(members: &Map<String, Value>, name: &str, policy: &Policy, mistakes: &mut Vec<String>) -> Option<CallbackUri> {
     let mut wrong = |what: &str| {
         mistakes.push(format!("subscriber.{name}: {what}"));
         None
