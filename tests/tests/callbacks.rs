@@ -69,6 +69,16 @@ async fn subjects_left(story: &Story) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Waits until nothing but what became of deliveries is left.
+async fn no_address_is_kept(story: &Story) -> Result<()> {
+    wait_until("no address is kept", LIMIT, || async {
+        let left = subjects_left(story).await?;
+        ensure!(left.iter().all(|subject| subject.contains(".state.")), "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
 fn ids(received: &[Received]) -> BTreeSet<String> {
     received.iter().map(|it| it.header("webhook-id").to_owned()).collect()
 }
@@ -185,7 +195,7 @@ async fn a_failed_job_and_a_dismissed_one_are_told_to_the_address_of_failures() 
         let body = json!({"inputs": {"echoInput": "a", "pause": 60}, "subscriber": subscriber("dismissed")});
         let job = submit(story, "echo", body).await?;
         story.wait_for(&job, &["running"]).await?;
-        let answer = story.http.delete(format!("{}/jobs/{job}", story.stack.url(0))).send().await?;
+        let answer = story.delete_at(0, &job).await?;
         ensure!(answer.status().as_u16() == 200, "{}", answer.status());
         let told = receiver.wait_for("/dismissed", 1, LIMIT).await?[0].json()?;
         ensure!(told["status"] == "dismissed" && told.get("reason").is_none(), "{told}");
@@ -195,12 +205,7 @@ async fn a_failed_job_and_a_dismissed_one_are_told_to_the_address_of_failures() 
         let job = submit(story, "failing", only).await?;
         let status = story.wait_done(&job).await?;
         ensure!(status.get("callbacks").is_none(), "{status}");
-        wait_until("no address is kept", LIMIT, || async {
-            let left = subjects_left(story).await?;
-            ensure!(left.iter().all(|subject| subject.contains(".state.")), "{left:?}");
-            Ok(())
-        })
-        .await?;
+        no_address_is_kept(story).await?;
         ensure!(receiver.received().len() == 2, "{:?}", receiver.received());
         Ok(())
     })
@@ -333,17 +338,12 @@ async fn a_gateway_killed_at_each_step_of_a_callback_leaves_it_to_the_next() {
             let received = receiver.wait_for(&target, 1, LIMIT).await?;
             let most = if place == "gateway.after-callback" { 2 } else { 1 };
             ensure!(received.len() <= most && ids(&received).len() == 1, "{place}: {} times", received.len());
+            // What is left of this one is not to meet the next failpoint.
+            no_address_is_kept(story).await?;
             let program = &mut story.stack.service(Service::Gateway, 0)?.program;
             program.kill().await?;
         }
-        story.stack.start_service(Service::Gateway, 0, &[])?;
-        story.stack.wait_ready().await?;
-        wait_until("no address is kept", LIMIT, || async {
-            let left = subjects_left(story).await?;
-            ensure!(left.iter().all(|subject| subject.contains(".state.")), "{left:?}");
-            Ok(())
-        })
-        .await
+        Ok(())
     })
     .await;
 }
@@ -456,7 +456,7 @@ async fn a_callback_whose_event_was_lost_is_made_by_the_sweep() {
         // A subscription of a removed job is deleted.
         let removed = successful(&nats, &subscribed(&receiver.url("/never")), Order::SubscriptionFirst).await?;
         callback(story, &removed, "success", "delivered").await?;
-        let gone = story.http.delete(format!("{}/jobs/{removed}", story.stack.url(0))).send().await?;
+        let gone = story.delete_at(0, &removed).await?;
         ensure!(gone.status().as_u16() == 200, "{}", gone.status());
         let subject = subscription(&"echo".parse()?, &removed);
         wait_until("the removal is done with", LIMIT, || async {
@@ -483,7 +483,7 @@ async fn a_removed_job_calls_nobody_and_leaves_nothing() {
         let body = json!({"inputs": {"text": "a"}, "subscriber": {"successUri": receiver.url("/done")}});
         let job = submit(story, "echo", body).await?;
         callback(story, &job, "success", "failing").await?;
-        let answer = story.http.delete(format!("{}/jobs/{job}", story.stack.url(0))).send().await?;
+        let answer = story.delete_at(0, &job).await?;
         ensure!(answer.status().as_u16() == 200, "{}", answer.status());
         wait_until("nothing is left", LIMIT, || async {
             let left = subjects_left(story).await?;
