@@ -12,10 +12,11 @@ use platform::{
 };
 use protocol::{
     Event, ExecutionRequest, JobId, JobRecord, Owner, ProcessDefinition, SCHEMA,
+    callback::Subscription,
     execution::Inputs,
     job_record::{ArchiveState, DeclaredOutput},
     masking,
-    names::objects,
+    names::{objects, subjects},
     process::DEFAULT_RESULT_MEDIA_TYPE,
 };
 use serde_json::{Map, Value};
@@ -50,8 +51,7 @@ pub async fn commit(
     let deadline =
         held.as_ref().map_or_else(|| tokio::time::Instant::now() + gateway.settings.accept_limit, |held| held.deadline);
     let accepting = async move {
-        let stored =
-            tokio::time::timeout_at(deadline, store(&own, record, execution.inputs, sync, held.is_some())).await;
+        let stored = tokio::time::timeout_at(deadline, store(&own, record, execution, sync, held.is_some())).await;
         let outcome = stored.unwrap_or_else(|late| Err(own.commit_unknown(&id, late)));
         match (&outcome, held) {
             // What nobody can tell keeps its key: the next request with it finds the job, or commits it.
@@ -93,6 +93,7 @@ fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execu
         requested_outputs: execution.outputs.clone(),
         declared_outputs: process.description.outputs.iter().map(declared).collect(),
         parameters: parameters(&execution.inputs),
+        callbacks: execution.subscriber.as_ref().map(Subscription::kinds).unwrap_or_default(),
         ..JobRecord::accepted(id, process.id.clone(), version, created, archive)
     }
 }
@@ -104,7 +105,7 @@ fn parameters(inputs: &Map<String, Value>) -> Option<String> {
 async fn store(
     gateway: &Gateway,
     record: JobRecord,
-    inputs: Map<String, Value>,
+    execution: Execution,
     sync: bool,
     keyed: bool,
 ) -> Result<Arc<JobRecord>, GatewayError> {
@@ -114,7 +115,11 @@ async fn store(
         return Err(GatewayError::Unavailable(Box::new(LookupError::NotConnected)));
     }
     let began = Instant::now();
+    let Execution { inputs, subscriber, outputs: _, response: _ } = execution;
     let inputs = place(&gateway.store, &gateway.settings, &record.job_id, inputs).await?;
+    if let Some(subscriber) = &subscriber {
+        subscribe(gateway, &record, subscriber, keyed).await?;
+    }
     let request = ExecutionRequest { schema: SCHEMA, record, inputs };
     let committed = publish::execution(nats, &request).await;
     let ExecutionRequest { record, inputs, .. } = request;
@@ -131,7 +136,7 @@ async fn store(
             return Err(GatewayError::internal("a new job id is taken already"));
         }
         Err(StreamError::TooLarge { .. }) => {
-            discard(&gateway.store, &inputs).await;
+            discard(&gateway.store, &record, &inputs).await;
             return Err(GatewayError::TooLarge { what: "the inputs have", limit: gateway.settings.inline_inputs });
         }
         Err(source @ (StreamError::Publish(_) | StreamError::Read(_))) => {
@@ -177,8 +182,32 @@ async fn place(
     Ok(Inputs::Stored { key, size: stored.size, sha256: stored.sha256 })
 }
 
+/// Writes down who is told about a job, before the job can end.
+async fn subscribe(
+    gateway: &Gateway,
+    record: &JobRecord,
+    subscriber: &Subscription,
+    keyed: bool,
+) -> Result<(), GatewayError> {
+    let subject = subjects::subscription(&record.process_id, &record.job_id);
+    let written = publish::callback(gateway.store.nats(), &subject, subscriber, 0, None).await;
+    match written.map_err(|error| GatewayError::Unavailable(Box::new(error)))? {
+        Written::Won { .. } => {}
+        // An earlier request with the same key wrote the same.
+        Written::Conflict if keyed => {}
+        Written::Conflict => return Err(GatewayError::internal("a new job id is subscribed to already")),
+    }
+    failpoint::reach("gateway.after-subscription");
+    Ok(())
+}
+
 /// Takes back what was stored for a job that will never be.
-async fn discard(store: &JobStore, inputs: &Inputs) {
+async fn discard(store: &JobStore, record: &JobRecord, inputs: &Inputs) {
+    if !record.callbacks.is_empty()
+        && let Err(error) = store.forget_callbacks(&record.process_id, &record.job_id).await
+    {
+        warn!(error = %chain(&error), "the subscription of a job that was not taken is left to the sweep");
+    }
     if let (Inputs::Stored { key, .. }, Some(bucket)) = (inputs, store.objects())
         && let Err(error) = bucket.delete(key).await
     {

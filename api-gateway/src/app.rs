@@ -23,8 +23,9 @@ use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics, references::References,
-    representation, requests, results::Values, routes, settings::GatewaySettings, validate::Schemas,
+    access::Access, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
+    references::References, representation, requests, results::Values, routes, settings::GatewaySettings,
+    validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub schemas: Arc<Schemas>,
     /// Fetches what inputs refer to.
     pub references: References,
+    /// Calls back.
+    pub callbacks: Callbacks,
     /// Limits.
     pub settings: Arc<GatewaySettings>,
     /// Who may what.

@@ -1,14 +1,17 @@
 //! The gateway: OGC API - Processes in front, the stream and the bucket behind. It has nothing to do with Kubernetes.
 //!
 //! An execution's way: [`routes`] → [`access`] → [`validate`] → [`accept`] → the stream → [`index`] → [`results`].
+//! Who is told about the job: [`validate`] → [`accept`] → [`callbacks`].
 //! A question about a job: [`routes`] → [`jobs`] (memory, then the leader) → [`status`] or [`results`]; its end: [`dismiss`].
 
 pub mod accept;
 pub mod access;
 pub mod app;
+pub mod callbacks;
 pub mod datetime;
 pub mod dismiss;
 pub mod error;
+pub mod guard;
 pub mod idempotency;
 pub mod index;
 pub mod job_list;

@@ -14,6 +14,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use protocol::callback::DeliveryState;
+
 use crate::{index::Index, memory::Memory};
 
 /// Everything that is counted; cheap to clone.
@@ -29,6 +31,8 @@ struct Inner {
     waiting: Gauge,
     accepting: Gauge,
     leader_reads: Counter,
+    callbacks: Family<CallbackLabels, Counter>,
+    callbacks_waiting: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,6 +58,12 @@ struct SyncLabels {
     end: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallbackLabels {
+    kind: String,
+    end: &'static str,
+}
+
 fn request_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 10))
 }
@@ -71,6 +81,8 @@ impl Metrics {
             waiting: Gauge::default(),
             accepting: Gauge::default(),
             leader_reads: Counter::default(),
+            callbacks: Family::default(),
+            callbacks_waiting: Gauge::default(),
         };
         registry.register("requests", "HTTP requests answered", inner.requests.clone());
         registry.register_with_unit(
@@ -90,6 +102,12 @@ impl Metrics {
         registry.register("sync_waiting", "Synchronous answers waited for", inner.waiting.clone());
         registry.register("accepting", "Executions being read, checked and stored", inner.accepting.clone());
         registry.register("leader_reads", "Jobs read from the stream's leader", inner.leader_reads.clone());
+        registry.register("callback_attempts", "Attempts to call back by how they ended", inner.callbacks.clone());
+        registry.register(
+            "callbacks_waiting",
+            "Callbacks that are not delivered yet, over all replicas",
+            inner.callbacks_waiting.clone(),
+        );
         registry.register_collector(Box::new(IndexSizes(index)));
         registry.register_collector(Box::new(MemoryUsed { accepting, documents }));
         Self(Arc::new(inner))
@@ -127,6 +145,21 @@ impl Metrics {
     /// How a synchronous wait ended: `done`, `timeout`, `shutdown` or `full`.
     pub fn sync_wait_ended(&self, end: &'static str) {
         self.0.sync_waits.get_or_create(&SyncLabels { end }).inc();
+    }
+
+    /// An attempt to call back ended, which left the delivery in this state.
+    pub fn called_back(&self, kind: &str, state: DeliveryState) {
+        let end = match state {
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::GivenUp => "given-up",
+            DeliveryState::Pending | DeliveryState::Failing | DeliveryState::Other(_) => "failed",
+        };
+        self.0.callbacks.get_or_create(&CallbackLabels { kind: kind.to_owned(), end }).inc();
+    }
+
+    /// How many callbacks wait, over all replicas.
+    pub fn callbacks_waiting(&self, count: u64) {
+        self.0.callbacks_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A job is read from the leader.

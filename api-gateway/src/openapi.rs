@@ -2,6 +2,7 @@
 //! there, a description without a route can't be.
 
 mod answers;
+mod callbacks;
 mod components;
 mod configured;
 mod operation;
@@ -38,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) language: &'a str,
     /// The configured issuer of OpenID Connect.
     pub(crate) issuer: Option<&'a str>,
+    /// Whether subscribers are called back.
+    pub(crate) calls_back: bool,
 }
 
 /// The whole definition.
@@ -104,7 +107,7 @@ mod tests {
 
     fn document_of(configuration: &Configuration, issuer: Option<&str>) -> Value {
         let urls = Urls::new(&configuration.server.url);
-        definition(&Context { configuration, urls: &urls, language: "en-US", issuer })
+        definition(&Context { configuration, urls: &urls, language: "en-US", issuer, calls_back: true })
     }
 
     #[test]
@@ -130,6 +133,26 @@ mod tests {
         let document = document_of(&configuration, Some("https://id.example.org/"));
         let url = &document["components"]["securitySchemes"]["oidc"]["openIdConnectUrl"];
         assert_eq!(*url, "https://id.example.org/.well-known/openid-configuration");
+    }
+
+    #[test]
+    fn every_execution_documents_its_subscriber_and_callbacks_where_there_are_any() {
+        let document = document();
+        for path in ["/processes/{processID}/execution", "/processes/open/execution"] {
+            let operation = &document["paths"][path]["post"];
+            let called = &operation["callbacks"]["jobSuccessful"]["{$request.body#/subscriber/successUri}"]["post"];
+            assert!(called["requestBody"].is_object(), "{path}: {operation}");
+        }
+        let body = &document["paths"]["/processes/open/execution"]["post"]["requestBody"];
+        let members = &body["content"]["application/json"]["schema"]["properties"];
+        assert_eq!(members["subscriber"]["$ref"], "#/components/schemas/subscriber");
+        assert!(document["components"]["schemas"]["execute"]["properties"]["subscriber"].is_object());
+        let configuration = testing::configuration();
+        let urls = Urls::new(&configuration.server.url);
+        let (configuration, language) = (&configuration, "en-US");
+        let context = Context { configuration, urls: &urls, language, issuer: None, calls_back: false };
+        let silent = definition(&context).to_string();
+        assert!(!silent.contains("subscriber") && !silent.contains("\"callbacks\""));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use platform::config::seconds;
 use serde::Deserialize;
 
 use crate::{
-    proxies::TrustedProxies, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
+    callbacks::CallbackSettings, proxies::TrustedProxies, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
     validate::parts::most_memory_of,
 };
 
@@ -80,6 +80,8 @@ pub struct GatewaySettings {
     pub public_url: Option<String>,
     /// What may be fetched for inputs by reference.
     pub references: ReferenceSettings,
+    /// Who may be called back, and how persistently.
+    pub callbacks: CallbackSettings,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -126,6 +128,7 @@ impl Default for GatewaySettings {
             workers: 0,
             public_url: None,
             references: ReferenceSettings::default(),
+            callbacks: CallbackSettings::default(),
         }
     }
 }
@@ -190,6 +193,7 @@ impl GatewaySettings {
             },
         ));
         mistakes.extend(self.references.mistakes());
+        mistakes.extend(self.callbacks.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
 }

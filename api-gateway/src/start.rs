@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use crate::{
     access::{Access, OperatorToken},
     app::{self, Gateway},
+    callbacks::{self, Callbacks},
     index::{Index, feed},
     jobs::Jobs,
     links::Urls,
@@ -56,6 +57,9 @@ pub enum RunError {
     /// The client that fetches references.
     #[error("gateway.references can't be used")]
     References(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What calls back.
+    #[error("gateway.callbacks can't be used")]
+    Callbacks(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Logging.
     #[error("logging can't be started")]
     Telemetry(#[from] TelemetryError),
@@ -131,6 +135,7 @@ async fn serve(
     }
     let (memory, documents) = (Memory::new(settings.memory), Memory::new(settings.documents_memory));
     let references = References::new(&settings.references, memory.clone()).map_err(RunError::References)?;
+    let callbacks = Callbacks::new(&settings.callbacks).map_err(RunError::Callbacks)?;
     let index = Index::new(settings.record_cache);
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone()]);
@@ -166,15 +171,20 @@ async fn serve(
         shutdown: shutdown.clone(),
         schemas: Arc::new(schemas),
         references,
+        callbacks,
         settings: Arc::new(settings),
         configuration: Arc::new(configuration),
     };
     let (url, processes) = (gateway.urls.base().to_owned(), gateway.configuration.processes.len());
     info!(%address, probes = %probe_address, %url, processes, "serving");
+    let calling = tokio::spawn(callbacks::serve(gateway.clone(), shutdown.clone()));
     let served = app::serve(listener, gateway, platform.shutdown_limit).await.map_err(RunError::Serve);
     shutdown.cancel();
     if let Err(lost) = followed.await {
         warn!(error = %lost, "the index ended");
+    }
+    if let Err(lost) = calling.await {
+        warn!(error = %lost, "calling back ended");
     }
     info!("stopped");
     served

@@ -5,6 +5,7 @@ use protocol::{JobId, JobRecord, job_record::Status};
 use serde::Serialize;
 
 use crate::{
+    callbacks::CallbackInfo,
     index::Row,
     links::{Link, Urls, rel},
 };
@@ -34,6 +35,8 @@ pub struct StatusInfo {
     /// The inputs as a JSON text, secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    callbacks: Vec<CallbackInfo>,
     links: Vec<Link>,
 }
 
@@ -52,8 +55,15 @@ impl StatusInfo {
             finished: record.finished,
             updated: record.updated,
             parameters: record.parameters.clone(),
+            callbacks: Vec::new(),
             links: links(&record.job_id, record.status, urls),
         }
+    }
+
+    /// The same, with how far the job's callbacks are.
+    #[must_use]
+    pub fn with_callbacks(self, callbacks: Vec<CallbackInfo>) -> Self {
+        Self { callbacks, ..self }
     }
 
     /// Of a job that was removed: there is nothing more to come back for.
@@ -79,6 +89,7 @@ impl StatusInfo {
             finished: row.finished(),
             updated: row.updated(),
             parameters: None,
+            callbacks: Vec::new(),
             links: links(&job_id, row.status(), urls),
         }
     }

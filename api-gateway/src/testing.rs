@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, OperatorToken},
     app::Gateway,
+    callbacks::Callbacks,
     index::Index,
     jobs::Jobs,
     links::Urls,
@@ -91,8 +92,9 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let jetstream = async_nats::jetstream::new(client.clone());
     let stream = jetstream.get_stream_no_info("JOBS").await.unwrap();
     let keys = jetstream.get_stream_no_info("IDEMPOTENCY").await.unwrap();
+    let callbacks = jetstream.get_stream_no_info("CALLBACKS").await.unwrap();
     let ack_wait = std::time::Duration::from_secs(15);
-    let store = JobStore::new(Nats { client, jetstream, stream, keys, ack_wait, replicas: 1 }, None);
+    let store = JobStore::new(Nats { client, jetstream, stream, keys, callbacks, ack_wait, replicas: 1 }, None);
     let settings = GatewaySettings { max_body: 2048, ..GatewaySettings::default() };
     let index = Index::new(settings.record_cache);
     let (memory, documents) = (Memory::new(settings.memory), Memory::new(settings.documents_memory));
@@ -115,6 +117,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         shutdown: CancellationToken::new(),
         schemas: Arc::new(Schemas::compile(&configuration).unwrap().0),
         references,
+        callbacks: Callbacks::new(&settings.callbacks).unwrap(),
         settings: Arc::new(settings),
         configuration: Arc::new(configuration),
     }

@@ -11,11 +11,13 @@ pub mod media_types;
 mod outputs;
 pub mod parts;
 pub mod schemas;
+mod subscriber;
 pub mod value;
 pub mod violation;
 
 use protocol::{
     ProcessDefinition,
+    callback::Subscription,
     job_record::{RequestedOutput, ResponseForm},
 };
 use serde_json::{Map, Value};
@@ -25,7 +27,7 @@ pub use self::{
     schemas::Schemas,
     violation::{Violation, Violations},
 };
-use crate::{access, error::GatewayError};
+use crate::{access, error::GatewayError, guard::Policy};
 
 /// An execution that fits its process.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Execution {
     pub outputs: Vec<RequestedOutput>,
     /// Form of the answer.
     pub response: ResponseForm,
+    /// Who is told about the job.
+    pub subscriber: Option<Subscription>,
 }
 
 /// The members of an execution request whose inputs are an object; not yet held against a process.
@@ -85,17 +89,24 @@ impl Request {
         String::from_utf8(text).map_err(GatewayError::internal)
     }
 
-    /// Holds the request against the process, with all that is in it.
+    /// Holds the request against the process, with all that is in it, and who is to be told against `callbacks`: where
+    /// there is none, nobody is called back.
     ///
     /// # Errors
     /// All that does not fit.
-    pub fn against(self, process: &ProcessDefinition, schemas: &Schemas) -> Result<Checked, GatewayError> {
+    pub fn against(
+        self,
+        process: &ProcessDefinition,
+        schemas: &Schemas,
+        callbacks: Option<&Policy>,
+    ) -> Result<Checked, GatewayError> {
         let mut members = self.members;
         let mut inputs = match members.shift_remove(INPUTS) {
             Some(Value::Object(inputs)) => inputs,
             _ => Map::new(),
         };
         let (outputs, response) = (members.shift_remove("outputs"), members.shift_remove("response"));
+        let subscriber = members.shift_remove("subscriber");
         let schemas = schemas.of(process).ok_or(GatewayError::NoSuchProcess)?;
         let mut violations = Violations::default();
         let references = inputs::check(&inputs, process, schemas, &mut violations);
@@ -109,12 +120,13 @@ impl Request {
                 ResponseForm::Raw
             }
         };
+        let subscriber = subscriber::check(subscriber.as_ref(), callbacks, &mut mistakes);
         for mistake in mistakes {
             violations.push(mistake);
         }
         violations.into_result()?;
         inputs::add_defaults(&mut inputs, process);
-        Ok(Checked::new(Execution { inputs, outputs, response }, references))
+        Ok(Checked::new(Execution { inputs, outputs, response, subscriber }, references))
     }
 }
 
@@ -155,7 +167,7 @@ mod tests {
             request.take_token();
         }
         let schemas = Schemas::compile(&configuration).unwrap().0;
-        let checked = request.against(process, &schemas).map_err(|error| error.to_string())?;
+        let checked = request.against(process, &schemas, None).map_err(|error| error.to_string())?;
         assert!(!checked.has_references());
         let memory = Memory::new(1 << 20);
         let references = References::new(&ReferenceSettings::default(), memory.clone()).unwrap();
@@ -166,7 +178,10 @@ mod tests {
     #[test]
     fn a_request_without_inputs_has_none() {
         let execution = checked("open", json!({})).unwrap();
-        assert_eq!(execution, Execution { inputs: Map::new(), outputs: Vec::new(), response: ResponseForm::Raw });
+        assert_eq!(
+            execution,
+            Execution { inputs: Map::new(), outputs: Vec::new(), response: ResponseForm::Raw, subscriber: None }
+        );
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn no_body_takes_more_than_is_set_aside_for_it() {
             // What an idempotency key is compared by.
             let text = request.to_text().unwrap();
             // Whether it fits or not, and whatever is said of it.
-            drop(request.against(process, &schemas));
+            drop(request.against(process, &schemas, None));
             drop(text);
         });
         println!("{name}: {counted} parts, {bytes} bytes: {taken} of {set_aside} bytes, {} a part", taken / counted);

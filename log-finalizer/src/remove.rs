@@ -72,6 +72,7 @@ impl Finalizer {
         }
         failpoint::reach("finalizer.amid-removal");
         self.jobs.forget_results(&record.process_id, job_id).await?;
+        self.jobs.forget_callbacks(&record.process_id, job_id).await?;
         self.jobs.forget_request(job_id).await?;
         self.jobs.forget_events_before(job_id, removal.sequence).await?;
         self.metrics.removed.inc();

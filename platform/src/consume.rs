@@ -61,6 +61,11 @@ pub enum Verdict {
         /// The cause, for the log.
         why: String,
     },
+    /// Its time has not come yet. Nothing went wrong.
+    Later {
+        /// When to look again.
+        after: Duration,
+    },
     /// Another replica shall have it at once.
     Release,
     /// It can't ever work: kept among the dead letters.
@@ -77,6 +82,21 @@ where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
 {
+    let stream = nats.stream.clone();
+    run_on(nats, stream, queue, handler, shutdown).await;
+}
+
+/// As [`run`], of another stream than that of the jobs.
+pub async fn run_on<H, F>(
+    nats: Nats,
+    stream: stream::Stream<()>,
+    queue: WorkQueue,
+    handler: H,
+    shutdown: CancellationToken,
+) where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+{
     let handler = Arc::new(handler);
     let places = Arc::new(Semaphore::new(queue.max_here));
     let mut in_hand = JoinSet::new();
@@ -86,7 +106,7 @@ where
         let taken = tokio::select! {
             // Asked first, so that it gives back what it was sent before it leaves.
             biased;
-            taken = take(&nats, &queue, &places, &handler, &mut in_hand, &shutdown) => taken,
+            taken = take(&nats, &stream, &queue, &places, &handler, &mut in_hand, &shutdown) => taken,
             () = shutdown.cancelled() => break,
         };
         match taken {
@@ -111,8 +131,10 @@ const PULL_BATCH: usize = 64;
 
 type TakeError = Box<dyn std::error::Error + Send + Sync>;
 
+#[allow(clippy::too_many_arguments, reason = "each is a part of one loop's state")]
 async fn take<H, F>(
     nats: &Nats,
+    stream: &stream::Stream<()>,
     queue: &WorkQueue,
     places: &Arc<Semaphore>,
     handler: &Arc<H>,
@@ -123,7 +145,7 @@ where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
 {
-    let consumer = nats.stream.create_consumer(config(nats, queue)).await?;
+    let consumer = stream.create_consumer(config(nats, queue)).await?;
     loop {
         // Only as many are asked for as can be held: a message that waits here would lose its lease.
         let first = places.clone().acquire_owned().await?;
@@ -213,6 +235,7 @@ async fn settle(nats: &Nats, queue: &WorkQueue, message: &Message, verdict: Verd
             warn!(after_seconds = after.as_secs_f64(), %why, "will be tried again");
             AckKind::Nak(Some(after))
         }
+        Verdict::Later { after } => AckKind::Nak(Some(after)),
         Verdict::Release => AckKind::Nak(None),
         Verdict::Poison { why } => {
             error!(%why, "a message can't be used, kept among the dead letters");
@@ -251,10 +274,10 @@ async fn bury(nats: &Nats, queue: &WorkQueue, message: &Message, why: &str) -> R
     Ok(())
 }
 
-/// What is kept of a message. A request holds inputs, which may be secret and are not to outlive their job: of it only
-/// what tells it from others.
+/// What is kept of a message. A request holds inputs, which may be secret and are not to outlive their job, and callbacks
+/// are private, too: of these only what tells them from others.
 fn kept(subject: &str, payload: &Bytes, why: &str) -> Bytes {
-    if !subject.starts_with("executions.") {
+    if !["executions.", "callbacks."].iter().any(|private| subject.starts_with(private)) {
         return payload.clone();
     }
     let sha256: String = Sha256::digest(payload).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -283,6 +306,8 @@ mod tests {
         let dead = String::from_utf8(kept("executions.p.j", &payload, "not\na request").to_vec()).unwrap();
         assert!(!dead.contains("hush") && dead.contains("executions.p.j") && dead.contains("\"size\":18"), "{dead}");
         assert!(dead.contains("not a request"), "{dead}");
+        let dead = kept("callbacks.p.j.queued.success", &payload, "w");
+        assert!(!String::from_utf8_lossy(&dead).contains("hush"), "{dead:?}");
         assert_eq!(kept("jobs.p.j.accepted", &payload, "w"), payload, "events are public anyway");
     }
 }

@@ -58,6 +58,23 @@ impl JobStore {
         self.purge(subjects::events_of_job(job), Some(sequence)).await
     }
 
+    /// Deletes all there is about the callbacks of a job. The leases on its deliveries end with it.
+    ///
+    /// # Errors
+    /// When the stream did not answer.
+    pub async fn forget_callbacks(&self, process: &ProcessId, job: &JobId) -> Result<(), StreamError> {
+        self.forget_callback(subjects::callbacks_of(process, job)).await
+    }
+
+    /// Deletes what is on one subject of the stream of callbacks.
+    ///
+    /// # Errors
+    /// When the stream did not answer.
+    pub async fn forget_callback(&self, subject: String) -> Result<(), StreamError> {
+        let purged = self.nats().callbacks.purge().filter(subject).await;
+        purged.map(drop).map_err(|error| StreamError::Delete(Box::new(error)))
+    }
+
     /// Deletes one message.
     ///
     /// # Errors

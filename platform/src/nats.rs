@@ -7,7 +7,9 @@ use async_nats::jetstream::{
     context::{CreateStreamErrorKind, GetStreamErrorKind},
     stream,
 };
-use protocol::names::subjects::{IDEMPOTENCY_KEYS, IDEMPOTENCY_STREAM, STREAM, STREAM_SUBJECTS};
+use protocol::names::subjects::{
+    CALLBACK_STREAM, CALLBACKS, IDEMPOTENCY_KEYS, IDEMPOTENCY_STREAM, STREAM, STREAM_SUBJECTS,
+};
 use serde::Deserialize;
 use tracing::{info, warn};
 
@@ -96,6 +98,8 @@ pub struct Nats {
     pub stream: stream::Stream<()>,
     /// The stream [`IDEMPOTENCY_STREAM`], which [`ensure_keys`] makes.
     pub keys: stream::Stream<()>,
+    /// The stream [`CALLBACK_STREAM`].
+    pub callbacks: stream::Stream<()>,
     /// See [`NatsSettings::ack_wait`].
     pub ack_wait: Duration,
     /// See [`NatsSettings::replicas`].
@@ -141,10 +145,14 @@ pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Nats, NatsEr
     let mut jetstream = jetstream::new(client.clone());
     jetstream.set_timeout(Duration::from_secs(5));
     ensure_stream(&jetstream, &wanted_stream(settings.replicas)).await?;
+    // Gateways use it; whoever removes a job deletes from it.
+    ensure_stream(&jetstream, &wanted_callbacks(settings.replicas)).await?;
     let handle =
         async |name: &str| jetstream.get_stream_no_info(name).await.map_err(|error| NatsError::Stream(Box::new(error)));
     let (stream, keys) = (handle(STREAM).await?, handle(IDEMPOTENCY_STREAM).await?);
-    Ok(Nats { client, jetstream, stream, keys, ack_wait: settings.ack_wait, replicas: settings.replicas })
+    let callbacks = handle(CALLBACK_STREAM).await?;
+    let (ack_wait, replicas) = (settings.ack_wait, settings.replicas);
+    Ok(Nats { client, jetstream, stream, keys, callbacks, ack_wait, replicas })
 }
 
 /// Makes the stream of idempotency keys what it has to be; keys are forgotten after `max_age`.
@@ -215,6 +223,8 @@ fn merged(found: stream::Config, wanted: &stream::Config) -> stream::Config {
     merged.num_replicas = merged.num_replicas.max(wanted.num_replicas);
     merged.max_messages_per_subject = wanted.max_messages_per_subject;
     merged.allow_direct = wanted.allow_direct;
+    // Once allowed it can't be forbidden again.
+    merged.allow_message_ttl |= wanted.allow_message_ttl;
     if !wanted.max_age.is_zero() {
         merged.max_age = wanted.max_age;
         // nats-server takes no window that is longer than the age.
@@ -261,6 +271,17 @@ fn wanted_keys(replicas: usize, max_age: Duration) -> stream::Config {
         subjects: vec![IDEMPOTENCY_KEYS.to_owned()],
         max_age,
         duplicate_window: max_age.min(Duration::from_secs(120)),
+        ..wanted_stream(replicas)
+    }
+}
+
+fn wanted_callbacks(replicas: usize) -> stream::Config {
+    stream::Config {
+        name: CALLBACK_STREAM.to_owned(),
+        description: Some("Quayside: who is told about jobs, and how far that is".to_owned()),
+        subjects: vec![CALLBACKS.to_owned()],
+        // What is done is forgotten by an age of its own; what waits has none.
+        allow_message_ttl: true,
         ..wanted_stream(replicas)
     }
 }
@@ -316,6 +337,14 @@ mod tests {
         assert_eq!((found.max_messages_per_subject, found.allow_direct), (1, false));
         let aged = stream::Config { max_age: hour, ..wanted_stream(1) };
         assert_eq!(merged(aged.clone(), &wanted_stream(1)), aged, "what an operator set stays");
+    }
+
+    #[test]
+    fn what_waits_to_be_told_has_no_age_and_what_is_done_may_have_one() {
+        let wanted = wanted_callbacks(1);
+        assert!(wanted.max_age.is_zero() && wanted.allow_message_ttl && !wanted.allow_direct);
+        let found = stream::Config { allow_message_ttl: false, ..wanted.clone() };
+        assert_eq!(merged(found, &wanted), wanted);
     }
 
     #[test]

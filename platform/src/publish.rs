@@ -16,6 +16,7 @@ use protocol::{
     job_event,
     names::subjects::{self, CONTENT_TYPE, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tracing::debug;
 
 use crate::nats::Nats;
@@ -123,6 +124,39 @@ pub async fn last_key(nats: &Nats, subject: &str) -> Result<Option<(ClaimedKey, 
     let decoded = serde_json::from_slice(&message.payload);
     let claim = decoded.map_err(|source| StreamError::Decode { subject: subject.to_owned(), source })?;
     Ok(Some((claim, message.sequence)))
+}
+
+/// Publishes something about a job's callbacks, taken only when the last message on its subject has the sequence
+/// `expected` (0: none). It is forgotten after `keep`, where that is given. Two messages are never alike: each has a write id.
+///
+/// # Errors
+/// As [`event`].
+pub async fn callback(
+    nats: &Nats,
+    subject: &str,
+    message: &impl Serialize,
+    expected: u64,
+    keep: Option<Duration>,
+) -> Result<Written, StreamError> {
+    let payload = Bytes::from(serde_json::to_vec(message).map_err(StreamError::Encode)?);
+    let mut headers = HeaderMap::new();
+    if let Some(keep) = keep {
+        headers.insert(async_nats::header::NATS_MESSAGE_TTL, keep.as_secs().max(1).to_string().as_str());
+    }
+    let ours = payload.clone();
+    let is_ours = move |found: &[u8]| found == ours;
+    compare_and_set(nats, &nats.callbacks, subject, subject, headers, payload, expected, is_ours).await
+}
+
+/// The last message on a subject of the stream of callbacks and its sequence, answered by the stream's leader.
+///
+/// # Errors
+/// When the leader did not answer, or the message can't be read.
+pub async fn last_callback<T: DeserializeOwned>(nats: &Nats, subject: &str) -> Result<Option<(T, u64)>, StreamError> {
+    let Some(message) = last_in(&nats.callbacks, subject).await? else { return Ok(None) };
+    let decoded = serde_json::from_slice(&message.payload);
+    let found = decoded.map_err(|source| StreamError::Decode { subject: subject.to_owned(), source })?;
+    Ok(Some((found, message.sequence)))
 }
 
 /// Stores a result where no bucket is configured. Repeating it replaces it.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    JobId, Owner, ProcessId, SCHEMA, Unknown, Word, evolution,
+    JobId, Owner, ProcessId, SCHEMA, Unknown, Word,
+    callback::CallbackKind,
+    evolution,
     job_id::{Epoch, WriteId},
 };
 
@@ -70,6 +72,9 @@ pub struct JobRecord {
     /// The inputs as one JSON text, secrets masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<String>,
+    /// What somebody is told about this job; whom is private.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<CallbackKind>,
     /// Drawn for each write.
     pub write_id: WriteId,
     /// See [`Unknown`].
@@ -441,6 +446,7 @@ impl JobRecord {
             results: Vec::new(),
             archive: Archive::new(archive),
             parameters: None,
+            callbacks: Vec::new(),
             write_id: WriteId::generate(),
             unknown: Unknown::new(),
         }

@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod process;
 pub mod schema;
 
+pub mod callback;
 pub mod evolution;
 pub mod execution;
 pub mod idempotency;

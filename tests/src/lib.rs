@@ -9,6 +9,7 @@ pub mod ogc_schemas;
 pub mod ports;
 pub mod program;
 pub mod python;
+pub mod receiver;
 pub mod reverse_proxy;
 pub mod s3_server;
 pub mod services;

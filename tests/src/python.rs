@@ -207,7 +207,7 @@ mod tests {
             packages += 1;
         }
         assert!(packages > 10, "{packages}");
-        for wanted in ["owslib==", "schemathesis==", "openapi-spec-validator==", "jsonschema=="] {
+        for wanted in ["owslib==", "schemathesis==", "openapi-spec-validator==", "jsonschema==", "standardwebhooks=="] {
             assert!(PINS.lines().any(|line| line.starts_with(wanted)), "{wanted}");
         }
     }

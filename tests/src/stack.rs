@@ -193,6 +193,15 @@ impl Stack {
         Ok(ObjectStore::new(&settings)?)
     }
 
+    /// Kills all services and NATS, as a power cut would; NATS is started again, the services are not.
+    pub async fn crash(&mut self) -> Result<()> {
+        for running in self.services.values_mut() {
+            running.program.kill().await?;
+        }
+        self.services.clear();
+        self.nats.crash_and_restart().await
+    }
+
     /// Stops all of it, the services first, each given time to finish what it has in hand.
     pub async fn stop(&mut self) -> Result<()> {
         for ((_, _), running) in &mut self.services {

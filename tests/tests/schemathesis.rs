@@ -34,7 +34,8 @@ async fn every_answer_to_thousands_of_requests_is_one_that_the_definition_knows(
         .with("QUAYSIDE_DISPATCHER__MAX_LIVE_PER_PROCESS", "2")
         .with("QUAYSIDE_GATEWAY__SYNC_WAIT", "1")
         // Addresses that a fuzzer makes up are not for us to look at.
-        .with("QUAYSIDE_GATEWAY__REFERENCES__MAX_PER_REQUEST", "0");
+        .with("QUAYSIDE_GATEWAY__REFERENCES__MAX_PER_REQUEST", "0")
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__ENABLED", "false");
     // A limit above the largest is refused, as it is no right request; elsewhere it is taken down.
     setting.config =
         setting.config.map(|config| config.replace("max_items: 100}", "max_items: 10000, on_exceed: error}"));

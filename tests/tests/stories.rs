@@ -16,7 +16,9 @@ macro_rules! on_each {
 }
 
 mod bad_requests;
+mod callbacks;
 mod certification;
+mod class_callback;
 mod class_core_execution;
 mod class_core_inputs;
 mod class_core_outputs;

@@ -2,10 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, answers, parameters, process, security};
+use super::{Context, answers, callbacks, parameters, process, security};
 
 pub(super) fn components(context: &Context<'_>) -> Value {
     let mut schemas = of_standard();
+    if context.calls_back {
+        schemas.insert("subscriber".into(), callbacks::subscriber());
+        schemas["execute"]["properties"]["subscriber"] = reference("subscriber");
+        schemas.insert("callback".into(), callbacks::info());
+        schemas["statusInfo"]["properties"]["callbacks"] = json!({"type": "array", "items": reference("callback")});
+    }
     for definition in context.configuration.processes.values() {
         schemas.extend(process::schemas(definition));
     }

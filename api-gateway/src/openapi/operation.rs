@@ -34,6 +34,12 @@ impl Operation {
         self
     }
 
+    /// What it makes the server send.
+    pub(super) fn callbacks(mut self, callbacks: Value) -> Self {
+        self.members.insert("callbacks".into(), callbacks);
+        self
+    }
+
     /// Documents an answer.
     pub(super) fn answer(mut self, status: u16, answer: Value) -> Self {
         self.answers.insert(status.to_string(), answer);

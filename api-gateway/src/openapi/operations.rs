@@ -3,7 +3,7 @@
 use protocol::ProcessDefinition;
 use serde_json::{Value, json};
 
-use super::{Context, answers, operation::Operation, parameters::shared, process};
+use super::{Context, answers, callbacks, operation::Operation, parameters::shared, process};
 use crate::links::{JSON, OPENAPI, OPENAPI_YAML};
 
 pub(crate) fn landing(_: &Context<'_>) -> Value {
@@ -76,6 +76,7 @@ pub(crate) fn execution(context: &Context<'_>, process: Option<&ProcessDefinitio
             )
         }
     };
+    let operation = if context.calls_back { operation.callbacks(callbacks::of_execution()) } else { operation };
     operation
         .parameters(shared(&["Prefer", "Idempotency-Key"]))
         .body(body)

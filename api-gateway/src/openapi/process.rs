@@ -46,6 +46,9 @@ pub(super) fn body(context: &Context<'_>, process: &ProcessDefinition) -> Value 
             "response": {"type": "string", "enum": ["raw", "document"], "default": "raw"},
         },
     });
+    if context.calls_back {
+        members["properties"]["subscriber"] = json!({"$ref": "#/components/schemas/subscriber"});
+    }
     if !required.is_empty() {
         schema["required"] = json!(required);
         members["required"] = json!(["inputs"]);

@@ -3,12 +3,15 @@
 use std::{error::Error, sync::Arc};
 
 use bytes::BytesMut;
-use reqwest::{Client, Method, Response, StatusCode, header, redirect};
+use reqwest::{Client, Method, Response, StatusCode, header};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
-use super::{Forbidden, Policy, ReferenceSettings, resolver::Guarded};
-use crate::memory::{self, Memory, Portion};
+use super::ReferenceSettings;
+use crate::{
+    guard::{self, Forbidden, Policy},
+    memory::{self, Memory, Portion},
+};
 
 /// References that one gateway fetches at the same time.
 const AT_ONCE: usize = 16;
@@ -90,15 +93,8 @@ impl References {
     /// # Errors
     /// When the settings are not allowed, or there is no TLS.
     pub fn new(settings: &ReferenceSettings, memory: Memory) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let policy = Policy::new(settings)?;
-        let client = Client::builder()
-            .dns_resolver(Arc::new(Guarded(policy.clone())))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("Quayside/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let policy = settings.policy()?;
+        let client = guard::client(&policy).build()?;
         let [at_once, judged] = [AT_ONCE, JUDGED_AT_ONCE].map(|permits| Arc::new(Semaphore::new(permits)));
         Ok(Self { client, policy, settings: settings.clone(), memory, at_once, judged })
     }
@@ -207,18 +203,13 @@ impl References {
     }
 }
 
-/// The resolver's refusal comes wrapped up in the client's own error.
 fn unreachable_or_forbidden(error: reqwest::Error, is_redirected: bool) -> ReferenceError {
-    let mut source: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(cause) = source {
-        match cause.downcast_ref::<Forbidden>() {
-            Some(why) if is_redirected => return ReferenceError::RedirectForbidden(*why),
-            Some(why) => return ReferenceError::Forbidden(*why),
-            None => source = cause.source(),
-        }
+    match guard::refusal(&error) {
+        Some(why) if is_redirected => ReferenceError::RedirectForbidden(why),
+        Some(why) => ReferenceError::Forbidden(why),
+        // The URL is the client's, and may carry a signature.
+        None => ReferenceError::Unreachable(error.without_url()),
     }
-    // The URL is the client's, and may carry a signature.
-    ReferenceError::Unreachable(error.without_url())
 }
 
 fn media_type(answer: &Response) -> Option<String> {

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use platform::config::seconds;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::Policy;
+use crate::guard::{self, Policy};
 
 /// Settings `gateway.references`: what may be fetched for inputs by reference.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -13,7 +13,7 @@ pub struct ReferenceSettings {
     pub allow_http: bool,
     /// Networks (CIDR) and names of hosts that may be reached although their addresses are not public. In the
     /// environment separated by commas.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "guard::list")]
     pub allow_private: Vec<String>,
     /// The most bytes that are read of a value.
     pub max_bytes: u64,
@@ -47,6 +47,14 @@ impl Default for ReferenceSettings {
 }
 
 impl ReferenceSettings {
+    /// What may be connected to.
+    ///
+    /// # Errors
+    /// When an entry of `allow_private` is neither a network nor the name of a host.
+    pub fn policy(&self) -> Result<Policy, String> {
+        Policy::new("gateway.references", self.allow_http, &self.allow_private)
+    }
+
     /// What is not allowed.
     pub fn mistakes(&self) -> Vec<String> {
         const MIB: u64 = 1024 * 1024;
@@ -66,24 +74,9 @@ impl ReferenceSettings {
         if self.max_per_request > 1000 {
             mistakes.push("gateway.references.max_per_request: expected at most 1000".to_owned());
         }
-        mistakes.extend(Policy::new(self).err());
+        mistakes.extend(self.policy().err());
         mistakes
     }
-}
-
-/// A list, or a text of parts separated by commas: what a variable can hold.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let parts = match Written::deserialize(deserializer)? {
-        Written::List(parts) => parts,
-        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
-    };
-    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use actix_web::{
     body::SizedStream,
     http::{StatusCode, header},
 };
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::JobRecord;
 
@@ -12,7 +13,7 @@ use super::{
     document::{Document, Member},
     lending::{in_chunks, lent},
     multipart::{self, Part},
-    plan::{Asked, Chosen, Plan, plan},
+    plan::{Asked, Chosen, Plan, plan, requested},
     printed::{Output, Printed},
     reference::link,
     successful,
@@ -46,6 +47,27 @@ impl Values {
             Plan::Multipart(chosen) => self.multipart(record, &chosen, asked.head, held).await,
             Plan::Document(chosen) => self.document(record, &chosen, held).await,
         }
+    }
+
+    /// The results document of a job, whatever form its execution asked for, and the memory that it takes. Values that are too
+    /// large for a document come by reference.
+    ///
+    /// # Errors
+    /// When the job has no results, or they can't be read.
+    pub async fn whole_document(&self, record: &JobRecord) -> Result<(Bytes, Portion), GatewayError> {
+        successful(record, &self.urls.job(&record.job_id))?;
+        let (printed, held) = Printed::of(record, self).await?;
+        let mut chosen = requested(record, &printed)?;
+        let size = |chosen: &[Chosen<'_>]| {
+            chosen.iter().filter(|it| !it.by_reference).map(|it| it.output.size).fold(0, u64::saturating_add)
+        };
+        while size(&chosen) > self.max_document {
+            let values = chosen.iter_mut().filter(|it| !it.by_reference);
+            let Some(largest) = values.max_by_key(|it| it.output.size) else { break };
+            largest.by_reference = true;
+        }
+        let (text, portion) = self.document_text(record, &chosen, held).await?;
+        Ok((text.into(), portion))
     }
 
     async fn multipart(

@@ -87,6 +87,18 @@ pub(super) fn plan<'a>(record: &JobRecord, printed: &'a Printed, asked: &Asked) 
     }
 }
 
+/// All that the execution asked for, as a document holds it.
+///
+/// # Errors
+/// Never, as nobody selects anything.
+pub(super) fn requested<'a>(record: &JobRecord, printed: &'a Printed) -> Result<Vec<Chosen<'a>>, GatewayError> {
+    let wanted = wanted(record, printed, None)?;
+    let chosen = wanted
+        .iter()
+        .filter_map(|(id, by_reference)| Some(Chosen { output: printed.find(id)?, by_reference: *by_reference }));
+    Ok(chosen.collect())
+}
+
 /// Ids of the outputs that are wanted, and whether by reference.
 fn wanted<'r>(
     record: &'r JobRecord,

@@ -16,8 +16,12 @@ const CLASSES: [&str; 6] = [
     "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/job-list",
     "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/dismiss",
 ];
+/// Met unless calling back is switched off.
+const CALLBACK: &str = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/callback";
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     Query::parse(request.query_string())?;
-    answer::ok(&gateway, &json!({"conformsTo": CLASSES}))
+    let callback = gateway.callbacks.policy().map(|_| CALLBACK);
+    let classes: Vec<&str> = CLASSES.into_iter().chain(callback).collect();
+    answer::ok(&gateway, &json!({"conformsTo": classes}))
 }

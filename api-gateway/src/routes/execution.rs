@@ -77,7 +77,7 @@ pub(super) async fn post(
     let token = if process.check_auth { asked.take_token() } else { None };
     let caller = Admission::of(&request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
     let keyed = key.map(|key| key.with_request(process, &caller, &asked)).transpose()?;
-    let checked = asked.against(process, &gateway.schemas)?;
+    let checked = asked.against(process, &gateway.schemas, gateway.callbacks.policy())?;
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
     let Taken { record, wait, replayed } = match earlier(&gateway, &checked, keyed.as_ref()).await? {

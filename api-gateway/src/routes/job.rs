@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::answer;
 use crate::{
     app::Gateway,
+    callbacks,
     dismiss::{self, Deleted},
     error::GatewayError,
     query::Query,
@@ -15,7 +16,8 @@ use crate::{
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
     Query::parse(request.query_string())?;
     let record = answer::job(&gateway, &request).await?;
-    answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls))
+    let callbacks = callbacks::of(&gateway, &record).await;
+    answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls).with_callbacks(callbacks))
 }
 
 pub(super) async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {

@@ -41,6 +41,7 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         urls: &gateway.urls,
         language,
         issuer: gateway.access.issuer(),
+        calls_back: gateway.callbacks.policy().is_some(),
     };
     let mut answer = match form {
         Form::Json => answer::json(&gateway, StatusCode::OK, OPENAPI, &openapi::definition(&context))?,

@@ -6,13 +6,21 @@
 //! results.<process>.<job>.<epoch>.<output>    private: results where no S3 is configured
 //! ```
 //!
+//! Streams of their own hold idempotency keys, dead letters and callbacks:
+//!
+//! ```text
+//! callbacks.<process>.<job>.subscriber        private: who is told
+//! callbacks.<process>.<job>.queued.<kind>     private: a delivery that waits or is under way
+//! callbacks.<process>.<job>.state.<kind>      private: how far a delivery is
+//! ```
+//!
 //! An attempt at storing writes under its own epoch only: which result counts is said by the record.
 //!
 //! `<process>` and `<output>` are written with [`token`].
 
 use sha2::{Digest, Sha256};
 
-use crate::{Event, JobId, ProcessId, job_id::Epoch};
+use crate::{Event, JobId, ProcessId, callback::CallbackKind, job_id::Epoch};
 
 /// The one stream.
 pub const STREAM: &str = "JOBS";
@@ -162,6 +170,57 @@ pub fn idempotency_key(digest: &str) -> String {
     format!("idempotency.{digest}")
 }
 
+/// The stream of callbacks: who is told about jobs, and how far that is; private to the gateways.
+pub const CALLBACK_STREAM: &str = "CALLBACKS";
+/// Subjects of [`CALLBACK_STREAM`].
+pub const CALLBACKS: &str = "callbacks.>";
+/// Every subscription.
+pub const ALL_SUBSCRIPTIONS: &str = "callbacks.*.*.subscriber";
+/// Every delivery that waits or is under way.
+pub const ALL_DELIVERIES: &str = "callbacks.*.*.queued.*";
+
+/// Everything about the callbacks of a job.
+pub fn callbacks_of(process: &ProcessId, job: &JobId) -> String {
+    format!("callbacks.{}.{job}.>", token(process.as_str()))
+}
+
+/// Who is told about a job.
+pub fn subscription(process: &ProcessId, job: &JobId) -> String {
+    format!("callbacks.{}.{job}.subscriber", token(process.as_str()))
+}
+
+/// A delivery that waits or is under way.
+pub fn delivery(process: &ProcessId, job: &JobId, kind: CallbackKind) -> String {
+    format!("callbacks.{}.{job}.queued.{}", token(process.as_str()), token(kind.as_str()))
+}
+
+/// How far a delivery is.
+pub fn delivery_state(process: &ProcessId, job: &JobId, kind: CallbackKind) -> String {
+    format!("callbacks.{}.{job}.state.{}", token(process.as_str()), token(kind.as_str()))
+}
+
+/// What a subject of [`ALL_SUBSCRIPTIONS`] says: the process and the job.
+pub fn parse_subscription(subject: &str) -> Option<(ProcessId, JobId)> {
+    let (process, job) = subject.strip_prefix("callbacks.")?.strip_suffix(".subscriber")?.split_once('.')?;
+    Some((from_token(process)?.parse().ok()?, job.parse().ok()?))
+}
+
+/// What a subject of [`ALL_DELIVERIES`] says: the process, the job, and what is told.
+pub fn parse_delivery(subject: &str) -> Option<(ProcessId, JobId, CallbackKind)> {
+    let mut tokens = subject.split('.');
+    let (Some("callbacks"), Some(process), Some(job), Some("queued"), Some(kind), None) =
+        (tokens.next(), tokens.next(), tokens.next(), tokens.next(), tokens.next(), tokens.next())
+    else {
+        return None;
+    };
+    let kind = CallbackKind::of_word(&from_token(kind)?)?;
+    Some((from_token(process)?.parse().ok()?, job.parse().ok()?, kind))
+}
+
+/// The durable consumer from which callbacks are queued.
+pub const CALLING_CONSUMER: &str = "call-back";
+/// The durable consumer from which callbacks are delivered.
+pub const DELIVERING_CONSUMER: &str = "deliver";
 /// The durable consumer from which dismissed jobs are cancelled.
 pub const CANCELLING_CONSUMER: &str = "cancel";
 /// The durable consumer from which what removed jobs left in the cluster is cleared.
@@ -200,6 +259,23 @@ mod tests {
         assert_ne!(subject, result(&process, &job, &second, "a b"));
         assert!(subject.starts_with(results_of(&process, &job).strip_suffix('>').unwrap()));
         assert!(subject.starts_with(results_of_attempt(&process, &job, &first).strip_suffix('>').unwrap()));
+    }
+
+    #[test]
+    fn the_subjects_of_callbacks_tell_what_they_are_about() {
+        let (process, job) = ("a.b".parse::<ProcessId>().unwrap(), JobId::generate(1_700_000_000_000));
+        let told = subscription(&process, &job);
+        assert_eq!(parse_subscription(&told), Some((process.clone(), job)));
+        for kind in CallbackKind::ALL {
+            let queued = delivery(&process, &job, kind);
+            assert_eq!(parse_delivery(&queued), Some((process.clone(), job, kind)));
+            assert_eq!(parse_delivery(&delivery_state(&process, &job, kind)), None);
+            for subject in [&told, &queued, &delivery_state(&process, &job, kind)] {
+                assert!(subject.starts_with(callbacks_of(&process, &job).strip_suffix('>').unwrap()), "{subject}");
+            }
+        }
+        assert_eq!(parse_delivery(&told), None);
+        assert_eq!(parse_subscription(&delivery(&process, &job, CallbackKind::Success)), None);
     }
 
     #[test]

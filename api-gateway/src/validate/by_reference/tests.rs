@@ -138,7 +138,7 @@ fn checked(inputs: &Value) -> Checked {
     let configuration = Configuration::read(&text, "test", &|_| None).unwrap().0;
     let schemas = Schemas::compile(&configuration).unwrap().0;
     let request = Request::parse(json!({"inputs": inputs}).to_string().as_bytes()).unwrap();
-    let checked = request.against(&configuration.processes["p"], &schemas).unwrap();
+    let checked = request.against(&configuration.processes["p"], &schemas, None).unwrap();
     assert!(checked.has_references());
     checked
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::{ReferenceSettings, Scope, addresses};
+use super::{Scope, addresses};
 
 /// Why a URL, or where it leads to, is not connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,26 +36,26 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// As configured.
+    /// As configured: whether `http` is allowed beside `https`, and networks (CIDR) and names of hosts that may be reached
+    /// although their addresses are not public. `section` names the settings.
     ///
     /// # Errors
     /// When an entry of `allow_private` is neither a network nor the name of a host.
-    pub fn new(settings: &ReferenceSettings) -> Result<Self, String> {
+    pub fn new(section: &str, allow_http: bool, allow_private: &[String]) -> Result<Self, String> {
         let (mut networks, mut hosts) = (Vec::new(), Vec::new());
-        for entry in &settings.allow_private {
+        for entry in allow_private {
             match (entry.parse::<IpNet>(), entry.parse::<IpAddr>(), Host::parse(entry)) {
                 (Ok(network), ..) => networks.push(network),
                 (_, Ok(address), _) => networks.push(address.into()),
                 (.., Ok(Host::Domain(name))) if !entry.contains(['/', ':']) => hosts.push(name),
                 _ => {
                     return Err(format!(
-                        "gateway.references.allow_private: {entry:?} is neither a network such as 10.0.0.0/8 nor the name of \
-                         a host"
+                        "{section}.allow_private: {entry:?} is neither a network such as 10.0.0.0/8 nor the name of a host"
                     ));
                 }
             }
         }
-        Ok(Self { allow_http: settings.allow_http, networks, hosts })
+        Ok(Self { allow_http, networks, hosts })
     }
 
     /// Reads a URL that may be connected to, as far as it shows without looking up its host.
@@ -127,8 +127,8 @@ mod tests {
     use super::*;
 
     fn policy(allow_http: bool, allow_private: &[&str]) -> Policy {
-        let allow_private = allow_private.iter().map(|entry| (*entry).to_owned()).collect();
-        Policy::new(&ReferenceSettings { allow_http, allow_private, ..ReferenceSettings::default() }).unwrap()
+        let allow_private: Vec<String> = allow_private.iter().map(|entry| (*entry).to_owned()).collect();
+        Policy::new("gateway.tests", allow_http, &allow_private).unwrap()
     }
 
     #[test]
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn an_entry_that_is_neither_network_nor_host_is_a_mistake() {
         for entry in ["10.0.0.0/99", "a b", "https://data.internal"] {
-            let settings = ReferenceSettings { allow_private: vec![entry.to_owned()], ..ReferenceSettings::default() };
-            assert!(Policy::new(&settings).is_err(), "{entry}");
+            let mistake = Policy::new("gateway.tests", false, &[entry.to_owned()]).unwrap_err();
+            assert!(mistake.starts_with("gateway.tests.allow_private"), "{mistake}");
         }
     }
 }
