@@ -4,18 +4,22 @@
 
 mod admission;
 mod caller;
+mod named;
 mod operator;
 pub mod presented;
 pub mod rule;
 pub mod sight;
 
+use jiff::Timestamp;
 use protocol::configuration::Configuration;
 use serde_json::{Map, Value};
 
 pub(crate) use self::admission::admit;
+use self::operator::digest;
 pub use self::{
     admission::{Admission, View},
     caller::{Caller, Identity, Rights},
+    named::{NamedTokens, TokenFileError},
     operator::OperatorToken,
     rule::{Need, Rule},
 };
@@ -32,6 +36,8 @@ pub enum Refusal {
     Wrong,
     /// Nobody may, as no token is configured: 403.
     Closed,
+    /// Its token was right, until it expired: 403.
+    Expired,
     /// Its token is right, and not for this process: 403.
     OtherProcess,
     /// Its token is right, and not for dismissing: 403.
@@ -41,18 +47,16 @@ pub enum Refusal {
 /// The sources of tokens; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Access {
-    operator: Option<OperatorToken>,
+    /// The one static token.
+    pub operator: Option<OperatorToken>,
+    /// Named tokens.
+    pub named: Option<NamedTokens>,
 }
 
 impl Access {
-    /// With the one static token, where there is one.
-    pub fn new(operator: Option<OperatorToken>) -> Self {
-        Self { operator }
-    }
-
     /// Whether there is any source of tokens.
     pub fn has_source(&self) -> bool {
-        self.operator.is_some()
+        self.operator.is_some() || self.named.is_some()
     }
 
     /// The issuer whose tokens are taken.
@@ -65,11 +69,19 @@ impl Access {
     /// # Errors
     /// When it is nobody's.
     pub async fn identify(&self, presented: &str) -> Result<Caller, Refusal> {
-        match &self.operator {
-            None => Err(Refusal::Closed),
-            Some(operator) if operator.is(presented) => Ok(Caller::operator()),
-            Some(_) => Err(Refusal::Wrong),
+        if !self.has_source() {
+            return Err(Refusal::Closed);
         }
+        let digest = digest(presented);
+        if self.operator.as_ref().is_some_and(|operator| operator.is(&digest)) {
+            return Ok(Caller::operator());
+        }
+        if let Some(named) = &self.named
+            && let Some(found) = named.find(&digest, Timestamp::now())
+        {
+            return found;
+        }
+        Err(Refusal::Wrong)
     }
 
     /// Whether anything needs a token, and none can be right.

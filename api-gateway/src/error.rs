@@ -219,9 +219,9 @@ impl GatewayError {
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "request timeout"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "bad-request", "bad request"),
             Self::Refused(Refusal::Missing) => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
-            Self::Refused(Refusal::Wrong | Refusal::Closed | Refusal::OtherProcess | Refusal::NoDismissal) => {
-                (StatusCode::FORBIDDEN, "forbidden", "forbidden")
-            }
+            Self::Refused(
+                Refusal::Wrong | Refusal::Closed | Refusal::Expired | Refusal::OtherProcess | Refusal::NoDismissal,
+            ) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
             Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
             Self::KeyJobRemoved => (StatusCode::GONE, "job-removed", "the job was removed"),
@@ -342,6 +342,7 @@ fn refusal(refusal: Refusal) -> &'static str {
         Refusal::Missing => "a token is needed: as authorization Bearer, or for an execution as input token",
         Refusal::Wrong => "the token is wrong",
         Refusal::Closed => "no token is configured: nobody may do this",
+        Refusal::Expired => "the token has expired",
         Refusal::OtherProcess => "the token is not for this process",
         Refusal::NoDismissal => "the token is not for dismissing or removing jobs",
     }

@@ -1,6 +1,6 @@
 //! Settings of the gateway: the section `gateway`, or variables `QUAYSIDE_GATEWAY__<NAME>`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use platform::config::seconds;
 use serde::Deserialize;
@@ -78,6 +78,8 @@ pub struct GatewaySettings {
     pub workers: usize,
     /// Public base of every link, instead of the configuration file's `server.url`.
     pub public_url: Option<String>,
+    /// Path of the file of named tokens.
+    pub tokens: Option<PathBuf>,
     /// What may be fetched for inputs by reference.
     pub references: ReferenceSettings,
 }
@@ -125,6 +127,7 @@ impl Default for GatewaySettings {
             connect_wait: Duration::from_secs(30),
             workers: 0,
             public_url: None,
+            tokens: None,
             references: ReferenceSettings::default(),
         }
     }
