@@ -5,6 +5,7 @@
 mod admission;
 mod caller;
 mod named;
+mod oidc;
 mod operator;
 pub mod presented;
 pub mod rule;
@@ -20,6 +21,7 @@ pub use self::{
     admission::{Admission, View},
     caller::{Caller, Identity, Rights},
     named::{NamedTokens, TokenFileError},
+    oidc::{Invalid, IssuerError, Oidc, OidcSettings, ProcessRule},
     operator::OperatorToken,
     rule::{Need, Rule},
 };
@@ -38,6 +40,10 @@ pub enum Refusal {
     Closed,
     /// Its token was right, until it expired: 403.
     Expired,
+    /// It presented a JSON Web Token that is not taken: 401.
+    Invalid(Invalid),
+    /// It presented one of an issuer whose keys are not known yet: 503.
+    NotNow,
     /// Its token is right, and not for this process: 403.
     OtherProcess,
     /// Its token is right, and not for dismissing: 403.
@@ -51,17 +57,19 @@ pub struct Access {
     pub operator: Option<OperatorToken>,
     /// Named tokens.
     pub named: Option<NamedTokens>,
+    /// The issuer of OpenID Connect.
+    pub oidc: Option<Oidc>,
 }
 
 impl Access {
     /// Whether there is any source of tokens.
     pub fn has_source(&self) -> bool {
-        self.operator.is_some() || self.named.is_some()
+        self.operator.is_some() || self.named.is_some() || self.oidc.is_some()
     }
 
     /// The issuer whose tokens are taken.
     pub fn issuer(&self) -> Option<&str> {
-        None
+        self.oidc.as_ref().map(Oidc::issuer)
     }
 
     /// Whose token this is.
@@ -78,6 +86,11 @@ impl Access {
         }
         if let Some(named) = &self.named
             && let Some(found) = named.find(&digest, Timestamp::now())
+        {
+            return found;
+        }
+        if let Some(oidc) = &self.oidc
+            && let Some(found) = oidc.identify(presented).await
         {
             return found;
         }

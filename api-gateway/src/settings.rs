@@ -3,10 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use platform::config::seconds;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
-    proxies::TrustedProxies, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
+    access::OidcSettings, proxies::TrustedProxies, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
     validate::parts::most_memory_of,
 };
 
@@ -80,6 +80,8 @@ pub struct GatewaySettings {
     pub public_url: Option<String>,
     /// Path of the file of named tokens.
     pub tokens: Option<PathBuf>,
+    /// The issuer of OpenID Connect whose tokens are taken.
+    pub oidc: OidcSettings,
     /// What may be fetched for inputs by reference.
     pub references: ReferenceSettings,
 }
@@ -128,6 +130,7 @@ impl Default for GatewaySettings {
             workers: 0,
             public_url: None,
             tokens: None,
+            oidc: OidcSettings::default(),
             references: ReferenceSettings::default(),
         }
     }
@@ -193,8 +196,24 @@ impl GatewaySettings {
             },
         ));
         mistakes.extend(self.references.mistakes());
+        mistakes.extend(self.oidc.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
+}
+
+/// A list, or a text of parts separated by commas: what a variable can hold.
+pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<String>),
+        Text(String),
+    }
+    let parts = match Written::deserialize(deserializer)? {
+        Written::List(parts) => parts,
+        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
+    };
+    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
 #[cfg(test)]

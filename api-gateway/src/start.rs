@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    access::{Access, NamedTokens, OperatorToken, TokenFileError},
+    access::{Access, IssuerError, NamedTokens, Oidc, OperatorToken, TokenFileError},
     app::{self, Gateway},
     index::{Index, feed},
     jobs::Jobs,
@@ -56,6 +56,9 @@ pub enum RunError {
     /// The file of named tokens.
     #[error("gateway.tokens can't be used")]
     Tokens(#[from] TokenFileError),
+    /// The issuer of OpenID Connect.
+    #[error("gateway.oidc can't be used")]
+    Oidc(#[from] IssuerError),
     /// The client that fetches references.
     #[error("gateway.references can't be used")]
     References(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -118,7 +121,8 @@ async fn serve(
 ) -> Result<(), RunError> {
     let operator = token.and_then(|token| OperatorToken::new(token.reveal()));
     let named = settings.tokens.as_deref().map(|path| NamedTokens::read(path, &configuration)).transpose()?;
-    let access = Access { operator, named };
+    let oidc = Oidc::new(&settings.oidc, Handle::current())?;
+    let access = Access { operator, named, oidc };
     if access.is_closed_by_omission(&configuration) {
         error!(variable = environment::API_TOKEN, "no token is configured: everything that needs one is refused");
     }
@@ -154,6 +158,9 @@ async fn serve(
     }
     if let Some(named) = access.named.clone() {
         tokio::spawn(named.keep_up(shutdown.clone()));
+    }
+    if let Some(oidc) = access.oidc.clone() {
+        tokio::spawn(oidc.keep_up(shutdown.clone()));
     }
     let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
     let runtime = Handle::current();

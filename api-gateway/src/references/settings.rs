@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use platform::config::seconds;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::Policy;
+use crate::settings::list;
 
 /// Settings `gateway.references`: what may be fetched for inputs by reference.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -69,21 +70,6 @@ impl ReferenceSettings {
         mistakes.extend(Policy::new(self).err());
         mistakes
     }
-}
-
-/// A list, or a text of parts separated by commas: what a variable can hold.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let parts = match Written::deserialize(deserializer)? {
-        Written::List(parts) => parts,
-        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
-    };
-    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
 #[cfg(test)]
