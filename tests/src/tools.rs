@@ -239,7 +239,10 @@ impl Tool {
     /// What tells versions of a program of our own apart: nothing for the others.
     fn own_source(self) -> String {
         match self {
-            Self::ZitadelOidc => format!(" {:x}", Sha256::digest(include_str!("../tools/zitadel-oidc/main.go"))),
+            Self::ZitadelOidc => {
+                let digest = Sha256::digest(include_str!("../tools/zitadel-oidc/main.go"));
+                digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+            }
             _ => String::new(),
         }
     }
@@ -284,7 +287,7 @@ async fn built(tool: Tool, progress: Progress<'_>) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
     let program = folder.join(tool.name());
     let stamp = folder.join(format!("{}.stamp", tool.name()));
-    let wanted = format!("{}@{} {}{}\n", tool.package(), tool.version()?, tool.linker_flags()?, tool.own_source());
+    let wanted = format!("{}@{} {} {}\n", tool.package(), tool.version()?, tool.linker_flags()?, tool.own_source());
     let is_built = || program.is_file() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted);
     if is_built() {
         return Ok(program);
