@@ -34,7 +34,7 @@ pub struct Issuer {
 }
 
 /// Where browsers are sent after they signed in; nobody listens there.
-const REDIRECT: &str = "http://127.0.0.1:9/callback";
+pub const REDIRECT: &str = "http://127.0.0.1:9/callback";
 /// The password of everybody there.
 const PASSWORD: &str = "verysecure";
 

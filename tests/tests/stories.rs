@@ -15,7 +15,9 @@ macro_rules! on_each {
     };
 }
 
+mod access;
 mod bad_requests;
+mod callers;
 mod certification;
 mod class_core_execution;
 mod class_core_inputs;
@@ -54,5 +56,6 @@ mod proxy;
 mod results;
 mod schemathesis;
 mod stream;
+mod tenants;
 mod token_stays_out;
 mod up;

@@ -96,7 +96,7 @@ impl NamedTokens {
                     // Once for each kind of trouble, not each time that the file is looked at.
                     let text = chain(&error).to_string();
                     if trouble.as_ref() != Some(&text) {
-                        error!(error = text, "the file of tokens can't be used: tokens stay as they were");
+                        error!(error = %text, "the file of tokens can't be used: tokens stay as they were");
                         trouble = Some(text);
                     }
                 }
