@@ -4,18 +4,24 @@
 
 mod admission;
 mod caller;
+mod named;
+mod oidc;
 mod operator;
 pub mod presented;
 pub mod rule;
 pub mod sight;
 
+use jiff::Timestamp;
 use protocol::configuration::Configuration;
 use serde_json::{Map, Value};
 
 pub(crate) use self::admission::admit;
+use self::operator::digest;
 pub use self::{
     admission::{Admission, View},
     caller::{Caller, Identity, Rights},
+    named::{NamedTokens, TokenFileError},
+    oidc::{Invalid, IssuerError, Oidc, OidcSettings, ProcessRule},
     operator::OperatorToken,
     rule::{Need, Rule},
 };
@@ -32,6 +38,12 @@ pub enum Refusal {
     Wrong,
     /// Nobody may, as no token is configured: 403.
     Closed,
+    /// Its token was right, until it expired: 403.
+    Expired,
+    /// It presented a JSON Web Token that is not taken: 401.
+    Invalid(Invalid),
+    /// It presented one of an issuer whose keys are not known yet: 503.
+    NotNow,
     /// Its token is right, and not for this process: 403.
     OtherProcess,
     /// Its token is right, and not for dismissing: 403.
@@ -41,23 +53,23 @@ pub enum Refusal {
 /// The sources of tokens; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Access {
-    operator: Option<OperatorToken>,
+    /// The one static token.
+    pub operator: Option<OperatorToken>,
+    /// Named tokens.
+    pub named: Option<NamedTokens>,
+    /// The issuer of OpenID Connect.
+    pub oidc: Option<Oidc>,
 }
 
 impl Access {
-    /// With the one static token, where there is one.
-    pub fn new(operator: Option<OperatorToken>) -> Self {
-        Self { operator }
-    }
-
     /// Whether there is any source of tokens.
     pub fn has_source(&self) -> bool {
-        self.operator.is_some()
+        self.operator.is_some() || self.named.is_some() || self.oidc.is_some()
     }
 
     /// The issuer whose tokens are taken.
     pub fn issuer(&self) -> Option<&str> {
-        None
+        self.oidc.as_ref().map(Oidc::issuer)
     }
 
     /// Whose token this is.
@@ -65,11 +77,24 @@ impl Access {
     /// # Errors
     /// When it is nobody's.
     pub async fn identify(&self, presented: &str) -> Result<Caller, Refusal> {
-        match &self.operator {
-            None => Err(Refusal::Closed),
-            Some(operator) if operator.is(presented) => Ok(Caller::operator()),
-            Some(_) => Err(Refusal::Wrong),
+        if !self.has_source() {
+            return Err(Refusal::Closed);
         }
+        let digest = digest(presented);
+        if self.operator.as_ref().is_some_and(|operator| operator.is(&digest)) {
+            return Ok(Caller::operator());
+        }
+        if let Some(named) = &self.named
+            && let Some(found) = named.find(&digest, Timestamp::now())
+        {
+            return found;
+        }
+        if let Some(oidc) = &self.oidc
+            && let Some(found) = oidc.identify(presented).await
+        {
+            return found;
+        }
+        Err(Refusal::Wrong)
     }
 
     /// Whether anything needs a token, and none can be right.

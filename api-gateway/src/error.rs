@@ -219,13 +219,15 @@ impl GatewayError {
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "request timeout"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "bad-request", "bad request"),
             Self::Refused(Refusal::Missing) => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
-            Self::Refused(Refusal::Wrong | Refusal::Closed | Refusal::OtherProcess | Refusal::NoDismissal) => {
-                (StatusCode::FORBIDDEN, "forbidden", "forbidden")
-            }
+            Self::Refused(
+                Refusal::Wrong | Refusal::Closed | Refusal::Expired | Refusal::OtherProcess | Refusal::NoDismissal,
+            ) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
+            Self::Refused(Refusal::Invalid(_)) => (StatusCode::UNAUTHORIZED, "invalid-token", "invalid token"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
             Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
             Self::KeyJobRemoved => (StatusCode::GONE, "job-removed", "the job was removed"),
-            Self::Busy
+            Self::Refused(Refusal::NotNow)
+            | Self::Busy
             | Self::ResultsBusy
             | Self::Unavailable(_)
             | Self::CommitUnknown { .. }
@@ -255,6 +257,11 @@ impl GatewayError {
         match self {
             Self::Refused(Refusal::Missing) => {
                 answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            // RFC 6750, 3.1.
+            Self::Refused(Refusal::Invalid(why)) => {
+                let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
+                answer.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
             Self::MethodNotAllowed(allowed) => {
                 answer.insert_header((header::ALLOW, representation::allow(allowed)));
@@ -337,14 +344,18 @@ fn shown<S: serde::Serializer>(error: &GatewayError, serializer: S) -> Result<S:
     serializer.collect_str(error)
 }
 
-fn refusal(refusal: Refusal) -> &'static str {
-    match refusal {
+fn refusal(refusal: Refusal) -> String {
+    let text = match refusal {
+        Refusal::Invalid(why) => return why.to_string(),
+        Refusal::NotNow => "the keys of the issuer are not known yet; nothing was done, try again",
         Refusal::Missing => "a token is needed: as authorization Bearer, or for an execution as input token",
         Refusal::Wrong => "the token is wrong",
         Refusal::Closed => "no token is configured: nobody may do this",
+        Refusal::Expired => "the token has expired",
         Refusal::OtherProcess => "the token is not for this process",
         Refusal::NoDismissal => "the token is not for dismissing or removing jobs",
-    }
+    };
+    text.to_owned()
 }
 
 /// `application/problem+json` for those who ask for it before `application/json`.

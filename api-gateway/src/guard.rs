@@ -9,7 +9,6 @@ mod resolver;
 use std::{error::Error, sync::Arc};
 
 use reqwest::{ClientBuilder, redirect};
-use serde::{Deserialize, Deserializer};
 
 pub use self::{
     addresses::Scope,
@@ -37,22 +36,4 @@ pub fn refusal(error: &reqwest::Error) -> Option<Forbidden> {
         source = cause.source();
     }
     None
-}
-
-/// For serde: a list, or a text of parts separated by commas, which is what a variable can hold.
-///
-/// # Errors
-/// When it is neither.
-pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let parts = match Written::deserialize(deserializer)? {
-        Written::List(parts) => parts,
-        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
-    };
-    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }

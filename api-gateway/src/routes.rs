@@ -124,6 +124,28 @@ const fn hidden(rule: Rule, serve: fn() -> Route) -> Operation {
     Operation { verb: Verb::Get, serve, rule, document: None }
 }
 
+/// An operation, for who checks that all of them keep their rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Path below the base, with its parameters in braces.
+    pub path: &'static str,
+    /// A method.
+    pub method: &'static str,
+    /// What is asked of who comes.
+    pub rule: Rule,
+}
+
+/// Every operation that is served, each of its methods alone.
+pub fn table() -> impl Iterator<Item = Served> {
+    RESOURCES.iter().flat_map(|resource| {
+        let of_operation = |operation: &'static Operation| {
+            let methods = operation.verb.words().iter();
+            methods.map(|method| Served { path: resource.path, method, rule: operation.rule })
+        };
+        resource.operations.iter().flat_map(of_operation)
+    })
+}
+
 /// Puts every resource below `base`, which is empty or begins with a slash and does not end with one.
 pub fn configure(app: &mut ServiceConfig, base: &str) {
     for resource in RESOURCES {

@@ -1,13 +1,13 @@
 //! Settings of the gateway: the section `gateway`, or variables `QUAYSIDE_GATEWAY__<NAME>`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use platform::config::seconds;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
-    callbacks::CallbackSettings, proxies::TrustedProxies, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
-    validate::parts::most_memory_of,
+    access::OidcSettings, callbacks::CallbackSettings, proxies::TrustedProxies, references::ReferenceSettings,
+    results::MEMORY_OF_DOCUMENT, validate::parts::most_memory_of,
 };
 
 /// Limits of the gateway.
@@ -78,6 +78,10 @@ pub struct GatewaySettings {
     pub workers: usize,
     /// Public base of every link, instead of the configuration file's `server.url`.
     pub public_url: Option<String>,
+    /// Path of the file of named tokens.
+    pub tokens: Option<PathBuf>,
+    /// The issuer of OpenID Connect whose tokens are taken.
+    pub oidc: OidcSettings,
     /// What may be fetched for inputs by reference.
     pub references: ReferenceSettings,
     /// Who may be called back, and how persistently.
@@ -127,6 +131,8 @@ impl Default for GatewaySettings {
             connect_wait: Duration::from_secs(30),
             workers: 0,
             public_url: None,
+            tokens: None,
+            oidc: OidcSettings::default(),
             references: ReferenceSettings::default(),
             callbacks: CallbackSettings::default(),
         }
@@ -194,8 +200,24 @@ impl GatewaySettings {
         ));
         mistakes.extend(self.references.mistakes());
         mistakes.extend(self.callbacks.mistakes());
+        mistakes.extend(self.oidc.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
+}
+
+/// A list, or a text of parts separated by commas: what a variable can hold.
+pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<String>),
+        Text(String),
+    }
+    let parts = match Written::deserialize(deserializer)? {
+        Written::List(parts) => parts,
+        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
+    };
+    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
 #[cfg(test)]

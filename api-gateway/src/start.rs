@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    access::{Access, OperatorToken},
+    access::{Access, IssuerError, NamedTokens, Oidc, OperatorToken, TokenFileError},
     app::{self, Gateway},
     callbacks::{self, Callbacks},
     index::{Index, feed},
@@ -54,6 +54,12 @@ pub enum RunError {
     /// A schema of the configuration file.
     #[error("the configuration can't be used")]
     Schema(#[from] SchemaError),
+    /// The file of named tokens.
+    #[error("gateway.tokens can't be used")]
+    Tokens(#[from] TokenFileError),
+    /// The issuer of OpenID Connect.
+    #[error("gateway.oidc can't be used")]
+    Oidc(#[from] IssuerError),
     /// The client that fetches references.
     #[error("gateway.references can't be used")]
     References(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -117,9 +123,12 @@ async fn serve(
     token: Option<Secret>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let access = Access::new(token.and_then(|token| OperatorToken::new(token.reveal())));
+    let operator = token.and_then(|token| OperatorToken::new(token.reveal()));
+    let named = settings.tokens.as_deref().map(|path| NamedTokens::read(path, &configuration)).transpose()?;
+    let oidc = Oidc::new(&settings.oidc, Handle::current())?;
+    let access = Access { operator, named, oidc };
     if access.is_closed_by_omission(&configuration) {
-        error!(variable = environment::API_TOKEN, "no token is configured: everything that needs it is refused");
+        error!(variable = environment::API_TOKEN, "no token is configured: everything that needs one is refused");
     }
     let bind = &configuration.server.bind;
     // A port in use is told before anything else is waited for.
@@ -151,6 +160,12 @@ async fn serve(
     let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
     if let Some(objects) = objects.clone() {
         tokio::spawn(async move { check_bucket(&objects).await });
+    }
+    if let Some(named) = access.named.clone() {
+        tokio::spawn(named.keep_up(shutdown.clone()));
+    }
+    if let Some(oidc) = access.oidc.clone() {
+        tokio::spawn(oidc.keep_up(shutdown.clone()));
     }
     let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
     let runtime = Handle::current();

@@ -103,7 +103,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let runtime = Handle::current();
     let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
-        access: Access::new(token.and_then(OperatorToken::new)),
+        access: Access { operator: token.and_then(OperatorToken::new), ..Access::default() },
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

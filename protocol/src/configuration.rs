@@ -14,6 +14,7 @@ mod read_server;
 mod resources;
 mod server;
 mod table;
+mod tokens;
 mod variables;
 pub mod yaml;
 
@@ -32,6 +33,7 @@ pub use self::{
     metadata::{Contact, Identification, License, Metadata, Provider},
     mistake::{ConfigurationErrors, Mistake, Position, Warning},
     server::{Bind, InvalidPublicUrl, LibraryLevels, Limits, LogLevel, Logging, Manager, OnExceed, PublicUrl, Server},
+    tokens::{NamedToken, read_tokens},
 };
 use crate::process::{ProcessDefinition, ProcessId};
 

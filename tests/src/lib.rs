@@ -2,6 +2,7 @@
 //! control plane.
 
 pub mod cluster;
+pub mod issuer;
 pub mod local_jobs;
 pub mod multipart;
 pub mod nats_server;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use sha2::{Digest, Sha256};
 use tokio::{io::AsyncReadExt, process::Command, time::MissedTickBehavior};
 
 /// Receives one line about what is being done. Everything in this crate that can take longer than a second reports so.
@@ -43,6 +44,8 @@ pub enum Tool {
     Kwok,
     /// An S3 server on a folder.
     Versitygw,
+    /// An issuer of OpenID Connect.
+    ZitadelOidc,
 }
 
 /// Where the tools that were asked for are.
@@ -103,8 +106,9 @@ pub fn workspace_directory() -> PathBuf {
 
 impl Tool {
     /// Every tool, quickest build first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NatsServer,
+        Self::ZitadelOidc,
         Self::Versitygw,
         Self::Kwok,
         Self::Etcd,
@@ -129,6 +133,7 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
             Self::Versitygw => "versitygw",
+            Self::ZitadelOidc => "zitadel-oidc",
         }
     }
 
@@ -192,6 +197,11 @@ impl Tool {
                 path: "github.com/versity/versitygw",
                 go_mod: include_str!("../tools/versitygw/go.mod"),
             },
+            Self::ZitadelOidc => Module {
+                folder: "zitadel-oidc",
+                path: "github.com/zitadel/oidc/v3",
+                go_mod: include_str!("../tools/zitadel-oidc/go.mod"),
+            },
         }
     }
 
@@ -200,6 +210,8 @@ impl Tool {
         match self {
             Self::NatsServer | Self::Etcd => module.to_owned(),
             Self::NatsCli => format!("{module}/nats"),
+            // A program of our own around the module.
+            Self::ZitadelOidc => "quayside.dev/tools/zitadel-oidc".to_owned(),
             _ => format!("{module}/cmd/{}", self.name()),
         }
     }
@@ -219,9 +231,20 @@ impl Tool {
             Self::Kwok => format!(" -X sigs.k8s.io/kwok/pkg/consts.Version={version}"),
             Self::Versitygw => format!(" -X main.Version={version}"),
             Self::NatsCli => format!(" -X main.version={version}"),
-            Self::NatsServer | Self::Etcd => String::new(),
+            Self::NatsServer | Self::Etcd | Self::ZitadelOidc => String::new(),
         };
         Ok(format!("-s -w{named}"))
+    }
+
+    /// What tells versions of a program of our own apart: nothing for the others.
+    fn own_source(self) -> String {
+        match self {
+            Self::ZitadelOidc => {
+                let digest = Sha256::digest(include_str!("../tools/zitadel-oidc/main.go"));
+                digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+            }
+            _ => String::new(),
+        }
     }
 
     /// The program on `PATH`, if its version will do: nats-server from 2.12 (the first with all that JetStream must do
@@ -264,7 +287,7 @@ async fn built(tool: Tool, progress: Progress<'_>) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
     let program = folder.join(tool.name());
     let stamp = folder.join(format!("{}.stamp", tool.name()));
-    let wanted = format!("{}@{} {}\n", tool.package(), tool.version()?, tool.linker_flags()?);
+    let wanted = format!("{}@{} {} {}\n", tool.package(), tool.version()?, tool.linker_flags()?, tool.own_source());
     let is_built = || program.is_file() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted);
     if is_built() {
         return Ok(program);

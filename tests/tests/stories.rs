@@ -15,8 +15,10 @@ macro_rules! on_each {
     };
 }
 
+mod access;
 mod bad_requests;
 mod callbacks;
+mod callers;
 mod certification;
 mod class_callback;
 mod class_core_execution;
@@ -57,5 +59,6 @@ mod proxy;
 mod results;
 mod schemathesis;
 mod stream;
+mod tenants;
 mod token_stays_out;
 mod up;

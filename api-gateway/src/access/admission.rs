@@ -197,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_table_of_tokens_of_executions() {
-        let access = Access::new(OperatorToken::new("right"));
+        let access = Access { operator: OperatorToken::new("right"), ..Access::default() };
         let configuration = testing::configuration();
         let process = configuration.processes.get("protected").unwrap();
         let (right, wrong, number) = (Value::from("right"), Value::from("wrong"), Value::from(1));
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_for_its_processes_only() {
-        let access = Access::new(OperatorToken::new("right"));
+        let access = Access { operator: OperatorToken::new("right"), ..Access::default() };
         let configuration = testing::configuration();
         let admission =
             Admission::decide(Rule::Execute, Need::AsTheProcessSays, true, Ok(Some(named(true, true)))).unwrap();

@@ -18,6 +18,15 @@ pub enum Identity {
     Operator,
     /// Who has the named token of this name.
     Named(Arc<str>),
+    /// Who signed in with the issuer of OpenID Connect.
+    Subject {
+        /// The issuer.
+        issuer: Arc<str>,
+        /// What it calls them.
+        subject: Arc<str>,
+        /// Whose their jobs are, which they may share with others.
+        owner: Owner,
+    },
 }
 
 /// What a caller may.
@@ -47,6 +56,11 @@ impl Caller {
     /// Who has a named token.
     pub fn named(name: Arc<str>, rights: Arc<Rights>) -> Self {
         Self { identity: Identity::Named(name), rights }
+    }
+
+    /// Who signed in with the issuer of OpenID Connect.
+    pub fn subject(issuer: Arc<str>, subject: Arc<str>, owner: Owner, rights: Arc<Rights>) -> Self {
+        Self { identity: Identity::Subject { issuer, subject, owner }, rights }
     }
 
     /// Who it is.
@@ -79,6 +93,7 @@ impl Caller {
         match &self.identity {
             Identity::Anonymous | Identity::Operator => None,
             Identity::Named(name) => Some(Owner::token(name)),
+            Identity::Subject { owner, .. } => Some(owner.clone()),
         }
     }
 
@@ -89,6 +104,7 @@ impl Caller {
             // There is one static token, so that its digest would say no more than this word, and it stays out of the stream.
             Identity::Operator => "token".to_owned(),
             Identity::Named(name) => format!("token:{name}"),
+            Identity::Subject { issuer, subject, .. } => format!("oidc:{issuer}#{subject}"),
         }
     }
 }
@@ -99,6 +115,7 @@ impl fmt::Display for Identity {
             Self::Anonymous => out.write_str("anonymous"),
             Self::Operator => out.write_str("token"),
             Self::Named(name) => write!(out, "token:{name}"),
+            Self::Subject { issuer, subject, .. } => write!(out, "oidc:{issuer}#{subject}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use platform::{config::seconds, secret::Secret};
 use serde::Deserialize;
 
 use super::{schedule::Schedule, signature::Signer};
-use crate::guard::{self, Policy};
+use crate::{guard::Policy, settings::list};
 
 /// Who may be called, and how persistently.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,7 +18,7 @@ pub struct CallbackSettings {
     pub allow_http: bool,
     /// Networks (CIDR) and names of hosts that may be called although their addresses are not public. In the environment
     /// separated by commas.
-    #[serde(deserialize_with = "guard::list")]
+    #[serde(deserialize_with = "list")]
     pub allow_private: Vec<String>,
     /// Signs every delivery: `whsec_` and 24 to 64 bytes in base64.
     pub secret: Option<Secret>,

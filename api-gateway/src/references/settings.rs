@@ -3,7 +3,7 @@ use std::time::Duration;
 use platform::config::seconds;
 use serde::Deserialize;
 
-use crate::guard::{self, Policy};
+use crate::{guard::Policy, settings::list};
 
 /// Settings `gateway.references`: what may be fetched for inputs by reference.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -13,7 +13,7 @@ pub struct ReferenceSettings {
     pub allow_http: bool,
     /// Networks (CIDR) and names of hosts that may be reached although their addresses are not public. In the
     /// environment separated by commas.
-    #[serde(deserialize_with = "guard::list")]
+    #[serde(deserialize_with = "list")]
     pub allow_private: Vec<String>,
     /// The most bytes that are read of a value.
     pub max_bytes: u64,

@@ -93,6 +93,17 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Tells each key that nothing asked for as a mistake.
+    pub(super) fn finish_strictly(self) {
+        let known = self.known.borrow();
+        for (key, node) in self.entries().filter(|(key, _)| !known.contains(key)) {
+            match meant(key, &known) {
+                Some(known) => node.mistake(format!("is not known; did you mean {known}?")),
+                None => node.mistake(format!("is not known; allowed: {}", known.join(", "))),
+            }
+        }
+    }
+
     fn node(&self, key: &str, value: &'a Value) -> Node<'a> {
         Node { value, path: key_path(&self.path, key), findings: self.findings }
     }
