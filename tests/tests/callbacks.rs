@@ -353,7 +353,7 @@ async fn a_thousand_dead_callbacks_do_not_delay_a_live_one() {
     let setting = setting(&echo())
         .with("QUAYSIDE_GATEWAY__CALLBACKS__ALLOW_PRIVATE", "127.0.0.0/8, localhost")
         .with("QUAYSIDE_GATEWAY__CALLBACKS__SWEEP_EVERY", "0.5")
-        .with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "10");
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "60");
     tell("callbacks-dead", setting, async |story| {
         let slow = Receiver::start(0, Manner::SaysNothing).await?;
         let settings = nats::NatsSettings { url: story.stack.nats.url(), ..nats::NatsSettings::default() };
@@ -381,9 +381,10 @@ async fn a_thousand_dead_callbacks_do_not_delay_a_live_one() {
             slowest = slowest.max(began.elapsed());
         }
         println!("told {slowest:?} after the end of its job at the latest, beside 1000 dead callbacks");
-        ensure!(slowest < Duration::from_secs(5), "{slowest:?}");
-        // Each takes one of its host's places for ten seconds.
-        let (tried, rounds) = (slow.received().len(), began.elapsed().as_secs() / 10 + 2);
+        // It did not even wait for one of those that never answer.
+        ensure!(slowest < Duration::from_secs(50), "{slowest:?}");
+        // Each takes one of its host's places for a minute.
+        let (tried, rounds) = (slow.received().len(), began.elapsed().as_secs() / 60 + 2);
         ensure!(tried as u64 <= 10 * rounds, "{tried} attempts at one slow host in {:?}", began.elapsed());
         let waiting = subjects_left(story).await?.iter().filter(|subject| subject.contains(".queued.")).count();
         ensure!(waiting == 1000, "{waiting} dead callbacks wait");
