@@ -50,6 +50,7 @@ mod ogc;
 mod openapi_valid;
 mod outputs;
 mod owslib;
+mod pages;
 mod poison;
 mod proxy;
 mod results;

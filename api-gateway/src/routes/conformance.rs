@@ -4,7 +4,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::answer;
-use crate::{app::Gateway, error::GatewayError, query::Query};
+use crate::{
+    app::Gateway,
+    error::GatewayError,
+    pages::{self, Form},
+    query::Query,
+};
 
 /// A class is named once every requirement of it is met and tested: `tests/conformance/requirements.yaml` says by which
 /// tests.
@@ -18,6 +23,12 @@ const CLASSES: [&str; 6] = [
 ];
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
-    Query::parse(request.query_string())?;
-    answer::ok(&gateway, &json!({"conformsTo": CLASSES}))
+    let query = Query::parse(request.query_string())?;
+    match pages::form_of(&request, &query) {
+        Form::Json => answer::ok(&gateway, &json!({"conformsTo": CLASSES})),
+        Form::Html => {
+            let language = answer::language(&gateway, &request, &query);
+            pages::conformance::page(&gateway, &request, language, &CLASSES)
+        }
+    }
 }
