@@ -16,3 +16,7 @@ pub(crate) use self::{
     request::request,
     view::{Choice, Form, Widget},
 };
+
+/// For tests: the field of an input, and how it is filled in.
+#[cfg(test)]
+pub(crate) use self::{control::Field, fill::fill};

@@ -10,7 +10,7 @@ use super::{Section, Shown, Site, job::Job, times};
 use crate::{
     app::Gateway,
     error::GatewayError,
-    links::{JSON, Link},
+    links::Link,
     results::Preview,
     status::StatusInfo,
 };
@@ -63,8 +63,13 @@ pub(crate) async fn page(
     });
     let outputs: Vec<Output> = outputs.collect();
     let links = [
-        Link { href: gateway.urls.results(&record.job_id), rel: "alternate", media_type: None, title: "these results, for programs" },
-        Link { href: gateway.urls.job(&record.job_id), rel: "up", media_type: Some(JSON), title: "the job" },
+        Link {
+            href: super::with_form(&gateway.urls.results(&record.job_id), "json"),
+            rel: "alternate",
+            media_type: None,
+            title: "these results, for programs",
+        },
+        Link::json(gateway.urls.job(&record.job_id), "up", "the job"),
     ];
     let page = Results {
         site: Site::of(gateway, request, language, Section::Jobs),
