@@ -23,6 +23,7 @@ mod class_core_outputs;
 mod class_core_reading;
 mod class_descriptions;
 mod class_dismiss;
+mod class_html;
 mod class_job_list;
 mod class_oas30;
 mod cluster_real;
