@@ -1,7 +1,10 @@
 //! Class html of OGC API - Processes. How the pages look and work in a browser is told by `pages`.
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::story::{Backend, ECHO, Setting, Story, tell};
+use end_to_end::{
+    story::{Backend, ECHO, Setting, Story, tell},
+    tools::workspace_directory,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -27,7 +30,7 @@ fn is_page(answer: &Answer) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_with_200_comes_as_a_page_too() {
-    tell("html-definition", Setting::new(Backend::Local).with_processes(ECHO), async |story| {
+    tell("html-definition", Setting::new(Backend::Local).with_processes(ECHO).open_to_all(), async |story| {
         let body = json!({"inputs": {"echoInput": "a", "pause": 0}});
         let job = submit(story, "echo", &body).await?;
         wait_for(story, &job, &["successful"]).await?;
@@ -51,8 +54,11 @@ async fn every_answer_with_200_comes_as_a_page_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_page_has_all_that_its_document_says_and_links_to() {
-    tell("html-content", Setting::new(Backend::Local), async |story| {
-        let inputs = json!({"inputs": {"echoInput": "Ahoy & <more>", "arrayInput": [41, 42], "objectInput": {"name": "quay"}}});
+    let mut setting = Setting::new(Backend::Local);
+    setting.config = Some(std::fs::read_to_string(workspace_directory().join("quayside-config.yaml")).unwrap());
+    tell("html-content", setting.open_to_all(), async |story| {
+        let inputs =
+            json!({"inputs": {"echoInput": "Ahoy & <more>", "arrayInput": [41, 42], "objectInput": {"name": "quay"}}});
         let job = submit(story, "echo", &inputs).await?;
         wait_for(story, &job, &["successful"]).await?;
         let running = submit(story, "echo", &json!({"inputs": {"echoInput": "b", "pause": 30}})).await?;

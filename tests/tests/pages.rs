@@ -41,22 +41,20 @@ async fn open(name: &str, setting: Setting, part: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_sound_at_each_width_light_and_dark() {
-    open("pages-looks", setting(), "looks").await;
+    open("pages-looks", setting().open_to_all(), "looks").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_is_filled_by_keyboard_and_its_job_and_result_are_seen() {
-    open("pages-form", setting(), "form").await;
+    open("pages-form", setting().open_to_all(), "form").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_without_scripts() {
-    open("pages-plain", setting(), "plain").await;
+    open("pages-plain", setting().open_to_all(), "plain").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn protected_pages_are_shown_to_who_signs_in() {
-    let mut setting = setting();
-    setting.config = setting.config.map(|config| config.replace("  manager:\n", "  manager:\n    protect_jobs: true\n"));
-    open("pages-protected", setting, "protected").await;
+    open("pages-protected", setting().with_manager("protect_jobs: true"), "protected").await;
 }

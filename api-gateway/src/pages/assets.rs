@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, http::header};
 use crate::error::GatewayError;
 
 /// How pages look.
-pub(crate) const STYLE: Asset = Asset::new("quayside", "css", "text/css; charset=utf-8", include_bytes!("../../assets/quayside.css"));
+pub(crate) const STYLE: Asset =
+    Asset::new("quayside", "css", "text/css; charset=utf-8", include_bytes!("../../assets/quayside.css"));
 /// What pages do for those who run scripts.
 pub(crate) const SCRIPT: Asset =
     Asset::new("quayside", "js", "text/javascript; charset=utf-8", include_bytes!("../../assets/quayside.js"));

@@ -17,7 +17,6 @@ use crate::{app::Gateway, error::GatewayError, status::StatusInfo};
 struct Page<'a> {
     site: Site<'a>,
     job: Job,
-    links: Vec<Shown>,
 }
 
 #[derive(Template)]
@@ -26,7 +25,6 @@ struct Removed<'a> {
     site: Site<'a>,
     job: Job,
     message: String,
-    links: Vec<Shown>,
 }
 
 /// A job as pages show it.
@@ -51,12 +49,14 @@ pub(crate) struct Job {
     pub(crate) dismissal: String,
     /// What dismissing it would do; `None` where that is not offered.
     pub(crate) dismissal_label: Option<&'static str>,
+    pub(crate) links: Vec<Shown>,
 }
 
 impl Job {
     /// From the status document.
     pub(crate) fn of(gateway: &Gateway, language: &str, it: &StatusInfo, now: Timestamp) -> Self {
-        let process = it.process_id.parse().ok().and_then(|id| gateway.configuration.processes.get::<protocol::ProcessId>(&id));
+        let process =
+            it.process_id.parse().ok().and_then(|id| gateway.configuration.processes.get::<protocol::ProcessId>(&id));
         let is_done = it.status.is_terminal();
         let can_dismiss = process.is_none_or(|it| it.description.job_control_options.allows_dismiss());
         let took = it.started.map(|started| times::duration(it.finished.unwrap_or(now).duration_since(started)));
@@ -81,6 +81,7 @@ impl Job {
             is_done,
             results: matches!(it.status, Status::Successful | Status::Failed).then(|| gateway.urls.results(&it.job_id)),
             dismissal: gateway.urls.dismissal(&it.job_id),
+            links: Shown::all(&json!(it)),
             dismissal_label: match (is_done, can_dismiss) {
                 (true, _) => Some("Remove this job"),
                 (false, true) => Some("Stop this job"),
@@ -123,7 +124,6 @@ pub(crate) fn page(
     let page = Page {
         site: Site::of(gateway, request, language, Section::Jobs),
         job: Job::of(gateway, language, status, Timestamp::now()),
-        links: Shown::all(&json!(status)),
     };
     super::page(gateway, StatusCode::OK, &page)
 }
@@ -139,7 +139,6 @@ pub(crate) fn removed(
     let page = Removed {
         site: Site::of(gateway, request, language, Section::Jobs).only_html(),
         message: status.message.clone().unwrap_or_default(),
-        links: Shown::all(&json!(status)),
         job: Job::of(gateway, language, &status, Timestamp::now()),
     };
     super::page(gateway, StatusCode::OK, &page)

@@ -83,7 +83,8 @@ pub(crate) fn with_form(
     let own = gateway.urls.process(&process.id);
     let example_query = [("f", "html"), (FILL, "example"), ("lang", language)];
     let example_query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(example_query).finish();
-    let described = |list: &'static str, id: &str| document.get(list).and_then(|list| list.get(id)?.as_object()).and_then(more);
+    let described =
+        |list: &'static str, id: &str| document.get(list).and_then(|list| list.get(id)?.as_object()).and_then(more);
     let inputs = it.inputs.iter().map(|(id, input)| Part {
         id,
         title: input.title.text(language),

@@ -7,13 +7,7 @@ use protocol::JobRecord;
 use serde_json::{Value, json};
 
 use super::{Section, Shown, Site, job::Job, times};
-use crate::{
-    app::Gateway,
-    error::GatewayError,
-    links::Link,
-    results::Preview,
-    status::StatusInfo,
-};
+use crate::{app::Gateway, error::GatewayError, links::Link, results::Preview, status::StatusInfo};
 
 #[derive(Template)]
 #[template(path = "results.html")]

@@ -44,7 +44,7 @@ impl Answer {
 }
 
 fn configuration() -> Configuration {
-    let head = "server: {url: http://api.example.org/ogc/, languages: [en-US, de], manager: {name: KubernetesManager}}\n\
+    let head = "server: {url: http://api.example.org/ogc/, languages: [en-US, de], manager: {name: KubernetesManager, protect_jobs: false, protect_dismiss: false}}\n\
                 metadata: {identification: {title: '<b>Tests</b> & more'}}\nresources:\n";
     Configuration::read(&format!("{head}{PROCESSES}"), "test", &|_| None).unwrap().0
 }
@@ -125,7 +125,11 @@ async fn a_page_loads_nothing_from_elsewhere_and_runs_nothing_that_is_written_in
         for inline in ["<style", " style=", "javascript:", " onclick", " onload", "<script>"] {
             assert!(!html.text.contains(inline), "{path}: {inline}");
         }
-        let loaded = html.text.split("<script defer src=\"").skip(1).chain(html.text.split("rel=\"stylesheet\" href=\"").skip(1));
+        let loaded = html
+            .text
+            .split("<script defer src=\"")
+            .skip(1)
+            .chain(html.text.split("rel=\"stylesheet\" href=\"").skip(1));
         for url in loaded.map(|rest| rest.split('"').next().unwrap()) {
             let file = page(&gateway, url.strip_prefix("http://api.example.org/ogc").unwrap()).await;
             assert_eq!((file.status, file.header("x-content-type-options")), (200, "nosniff"), "{url}");
@@ -255,7 +259,11 @@ async fn a_form_of_a_protected_process_needs_the_token_and_repeats_none() {
         assert!(!answer.text.contains("i0-error"), "{body}");
     }
     let right = format!("value:line=Shore&token={TOKEN}");
-    assert_eq!(call(&gateway, execution("guarded", &right)).await.status, 503, "the door is open, and there is no NATS");
+    assert_eq!(
+        call(&gateway, execution("guarded", &right)).await.status,
+        503,
+        "the door is open, and there is no NATS"
+    );
     let mistaken = call(&gateway, execution("guarded", &format!("value:line=7&token={TOKEN}"))).await;
     assert!(mistaken.status == 400 && !mistaken.text.contains(TOKEN));
 }
@@ -284,12 +292,36 @@ async fn who_was_asked_whether_to_stop_a_job_has_not_agreed_to_its_removal() {
     let path = format!("/jobs/{done}/dismiss");
     let asked = page(&gateway, &path).await;
     assert!(asked.text.contains("Remove this job?") && asked.text.contains("name=\"status\" value=\"failed\""));
+    assert!(!asked.text.contains("id=\"token\""));
     let answer = call(&gateway, post(&path, "status=running").insert_header(OWN)).await;
     assert!(answer.status == 409 && answer.text.contains("has ended before it could be dismissed"), "{}", answer.text);
-    let guarded = job(&gateway, "guarded", Status::Failed);
-    let answer = call(&gateway, post(&format!("/jobs/{guarded}/dismiss"), "status=failed&token=WRONG").insert_header(OWN));
-    let answer = answer.await;
-    assert!(answer.status == 403 && answer.is_page() && !answer.text.contains("WRONG"));
+}
+
+#[actix_web::test]
+async fn dismissing_by_a_form_wants_the_token_as_a_field_or_in_the_head() {
+    let mut configuration = configuration();
+    configuration.server.manager.protect_dismiss = true;
+    let gateway = testing::with(configuration, Some(TOKEN)).await;
+    let done = job(&gateway, "form", Status::Failed);
+    let path = format!("/jobs/{done}/dismiss");
+    assert!(page(&gateway, &path).await.text.contains("id=\"token\""));
+    let right = format!("status=failed&token={TOKEN}");
+    let head = ("authorization", format!("Bearer {TOKEN}"));
+    for (request, status) in [
+        (post(&path, "status=failed"), 401),
+        (post(&path, "status=failed&token="), 401),
+        (post(&path, "status=failed&token=WRONG"), 403),
+        (post(&path, "status=failed&token=WRONG").insert_header(head.clone()), 403),
+        (post(&path, &right).insert_header(("authorization", "Bearer WRONG")), 403),
+        // The door is open, and there is no NATS.
+        (post(&path, &right), 503),
+        (post(&path, "status=failed").insert_header(head), 503),
+    ] {
+        let answer = call(&gateway, request.insert_header(OWN)).await;
+        assert!(answer.status == status && answer.is_page(), "{} in place of {status}: {}", answer.status, answer.text);
+        assert!(!answer.text.contains("WRONG") && !answer.text.contains(TOKEN));
+        assert_eq!(answer.text.contains("id=\"token\""), status != 503, "who is refused is asked again");
+    }
 }
 
 fn process(configuration: &Configuration) -> &ProcessDefinition {
@@ -390,7 +422,8 @@ fn any_inputs() -> impl Strategy<Value = Map<String, Value>> {
 
 /// Names and values that forms have, and others.
 fn any_body() -> impl Strategy<Value = Vec<(String, String)>> {
-    let ids = ["line", "lines", "count", "several", "tags", "area", "image", "mixed", "object", "typed", "flag", "none", ""];
+    let ids =
+        ["line", "lines", "count", "several", "tags", "area", "image", "mixed", "object", "typed", "flag", "none", ""];
     let parts = ["value", "type", "href", "crs", "west", "south", "bottom", "east", "north", "top", "odd"];
     let own = ["token", "mode", "output", "chooses-outputs", "more"].map(str::to_owned).to_vec();
     let of_input = (prop::sample::select(parts.to_vec()), prop::sample::select(ids.to_vec()));
@@ -399,7 +432,8 @@ fn any_body() -> impl Strategy<Value = Vec<(String, String)>> {
         1 => prop::sample::select(own),
         1 => "\\PC{0,8}",
     ];
-    let values = ["", "1", "true", "wait", "{\"size\": 1}", "[", "several", "line", "https://127.0.0.1/", "1e999", "-", "\u{0}"];
+    let values =
+        ["", "1", "true", "wait", "{\"size\": 1}", "[", "several", "line", "https://127.0.0.1/", "1e999", "-", "\u{0}"];
     let value = prop_oneof![prop::sample::select(values.map(str::to_owned).to_vec()), "\\PC{0,20}"];
     prop::collection::vec((name, value), 0..24)
 }

@@ -55,14 +55,24 @@ mod tests {
     #[test]
     fn times_durations_and_sizes_are_short() {
         let time = Time::of("2026-01-02T03:04:05.123456789Z".parse().unwrap());
-        assert_eq!((time.exact.as_str(), time.shown.as_str()), ("2026-01-02T03:04:05.123456Z", "2 Jan 2026, 03:04:05 UTC"));
-        for (millis, shown) in
-            [(0, "0.0 s"), (1234, "1.2 s"), (59_999, "59 s"), (61_000, "1 min 1 s"), (7_260_000, "2 h 1 min"), (90_000_000, "1 d 1 h")]
-        {
+        assert_eq!(
+            (time.exact.as_str(), time.shown.as_str()),
+            ("2026-01-02T03:04:05.123456Z", "2 Jan 2026, 03:04:05 UTC")
+        );
+        for (millis, shown) in [
+            (0, "0.0 s"),
+            (1234, "1.2 s"),
+            (59_999, "59 s"),
+            (61_000, "1 min 1 s"),
+            (7_260_000, "2 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
             assert_eq!(duration(SignedDuration::from_millis(millis)), shown);
         }
         assert_eq!(duration(SignedDuration::from_secs(-1)), "0.0 s");
-        for (count, shown) in [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")] {
+        for (count, shown) in
+            [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")]
+        {
             assert_eq!(bytes(count), shown);
         }
         assert_eq!(bytes(u64::MAX), "16383.9 PiB");

@@ -65,7 +65,8 @@ impl Values {
         }
         let is_wanted = |output: &&Output| selected.is_none_or(|selected| selected.contains(&output.id));
         let texts = printed.outputs.iter().filter(is_wanted).filter(|output| kind(output) == Kind::Text).take(TEXTS);
-        let portion = self.memory(texts.map(|output| output.size.min(SHOWN)).sum::<u64>().saturating_mul(TIMES)).await?;
+        let portion =
+            self.memory(texts.map(|output| output.size.min(SHOWN)).sum::<u64>().saturating_mul(TIMES)).await?;
         let mut previews = Vec::new();
         let mut texts = 0;
         for output in printed.outputs.iter().filter(is_wanted) {

@@ -48,10 +48,7 @@ pub(super) fn ok_in(
 }
 
 /// A page in one of the languages.
-pub(super) fn page_in(
-    language: &str,
-    page: Result<HttpResponse, GatewayError>,
-) -> Result<HttpResponse, GatewayError> {
+pub(super) fn page_in(language: &str, page: Result<HttpResponse, GatewayError>) -> Result<HttpResponse, GatewayError> {
     let mut answer = page?;
     say_language(&mut answer, language);
     Ok(answer)

@@ -33,7 +33,9 @@ pub(super) async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) ->
     let deleted = dismiss::delete(&gateway, record, process).await?;
     let language = answer::language(&gateway, &request, &query);
     match (pages::form_of(&request, &query), deleted) {
-        (Form::Json, Deleted::Dismissed(record)) => answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls)),
+        (Form::Json, Deleted::Dismissed(record)) => {
+            answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls))
+        }
         (Form::Json, Deleted::Removed(record)) => answer::ok(&gateway, &StatusInfo::of_removed(&record, &gateway.urls)),
         (Form::Html, Deleted::Dismissed(record)) => {
             let status = StatusInfo::of_record(&record, &gateway.urls);

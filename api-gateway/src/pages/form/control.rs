@@ -165,12 +165,12 @@ fn control(root: &Value, schema: &Value) -> Found {
         Some("array") => match schema.get("items").map(|items| (items, kind(resolved(root, items)))) {
             Some((_, Some("array"))) | None => json,
             Some((items, _)) => match control(root, items) {
-            Found::One(item) if item.is_simple() && !has("prefixItems") => {
-                let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_u64);
-                let count = Count::Several { least: bound("minItems").unwrap_or(0), most: bound("maxItems") };
-                Found::List(item, count)
-            }
-            _ => json,
+                Found::One(item) if item.is_simple() && !has("prefixItems") => {
+                    let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_u64);
+                    let count = Count::Several { least: bound("minItems").unwrap_or(0), most: bound("maxItems") };
+                    Found::List(item, count)
+                }
+                _ => json,
             },
         },
         _ => json,

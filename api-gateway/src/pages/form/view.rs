@@ -118,12 +118,7 @@ pub(crate) struct Side {
 
 impl Form {
     /// The form of a process, filled in, with what is wrong beside each field.
-    pub(crate) fn new(
-        process: &ProcessDefinition,
-        language: &str,
-        fields: &Fields,
-        violations: &[Violation],
-    ) -> Self {
+    pub(crate) fn new(process: &ProcessDefinition, language: &str, fields: &Fields, violations: &[Violation]) -> Self {
         let description = &process.description;
         let is_token = |id: &str| process.check_auth && id == access::TOKEN_INPUT;
         let mut inputs = Vec::new();
@@ -139,11 +134,15 @@ impl Form {
         let modes = (options.allows_sync(), options.allows_async());
         let outputs = match description.outputs.len() {
             0 | 1 => Vec::new(),
-            _ => description.outputs.iter().map(|(id, it)| Output {
-                id: id.clone(),
-                title: it.title.text(language).to_owned(),
-                is_chosen: fields.one(CHOOSES_OUTPUTS).is_none() || fields.all(OUTPUT).any(|chosen| chosen == id),
-            }).collect(),
+            _ => description
+                .outputs
+                .iter()
+                .map(|(id, it)| Output {
+                    id: id.clone(),
+                    title: it.title.text(language).to_owned(),
+                    is_chosen: fields.one(CHOOSES_OUTPUTS).is_none() || fields.all(OUTPUT).any(|chosen| chosen == id),
+                })
+                .collect(),
         };
         Self {
             inputs,
@@ -191,14 +190,7 @@ impl Input {
     }
 }
 
-fn input(
-    key: String,
-    id: &str,
-    it: &InputDescription,
-    language: &str,
-    fields: &Fields,
-    errors: Vec<String>,
-) -> Input {
+fn input(key: String, id: &str, it: &InputDescription, language: &str, fields: &Fields, errors: Vec<String>) -> Input {
     let field = Field::of(it);
     let reference = field.by_reference.then(|| Reference {
         name: Part::Href.name(id),
@@ -474,16 +466,15 @@ mod tests {
 
     #[test]
     fn limits_are_told_in_words_and_to_the_browser() {
-        let number = Number {
-            is_whole: true,
-            least: Some((0.into(), false)),
-            most: Some((9.into(), true)),
-            multiple_of: None,
-        };
+        let number =
+            Number { is_whole: true, least: Some((0.into(), false)), most: Some((9.into(), true)), multiple_of: None };
         let mut hints = Vec::new();
         of_number(&number, &mut hints);
         assert_eq!(hints, ["A whole number, more than 0 and at most 9."]);
         let line = number_line(&number);
-        assert_eq!((line.least.as_deref(), line.most.as_deref(), line.step.as_deref()), (Some("1"), Some("9"), Some("1")));
+        assert_eq!(
+            (line.least.as_deref(), line.most.as_deref(), line.step.as_deref()),
+            (Some("1"), Some("9"), Some("1"))
+        );
     }
 }
