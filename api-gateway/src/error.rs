@@ -8,7 +8,7 @@ use protocol::job_record::{Outcome, Reason, Status};
 use serde::Serialize;
 use tracing::error;
 
-use crate::{access::Refusal, jobs::LookupError, representation, validate::Violation};
+use crate::{access::Refusal, jobs::LookupError, pages, representation, validate::Violation};
 
 /// What URIs of exception types begin with.
 const TYPES: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
@@ -27,9 +27,6 @@ pub enum GatewayError {
     /// The path exists, the method does not.
     #[error("this resource does not have this method; allowed: {0}")]
     MethodNotAllowed(String),
-    /// A form that is not offered.
-    #[error("{0}")]
-    NotAcceptable(&'static str),
     /// None of the forms that the client takes is offered.
     #[error("this resource is not offered in a form that Accept names; offered: {offered}")]
     NotOffered {
@@ -136,6 +133,12 @@ pub enum GatewayError {
     /// The body broke off.
     #[error("the body could not be read")]
     BodyBroken,
+    /// A form of another site.
+    #[error("this form was sent by another site; open it here, at {here}, and send it again")]
+    ForeignForm {
+        /// The public address.
+        here: String,
+    },
     /// The token is missing or wrong.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
@@ -191,9 +194,7 @@ impl GatewayError {
             Self::HeadTooLarge { .. } => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "request header fields too large")
             }
-            Self::NotAcceptable(_) | Self::NotOffered { .. } => {
-                (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable")
-            }
+            Self::NotOffered { .. } => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable"),
             Self::NoSuchProcess => (StatusCode::NOT_FOUND, "no-such-process", "no such process"),
             Self::NoSuchJob => (StatusCode::NOT_FOUND, "no-such-job", "no such job"),
             Self::ResultNotReady => (StatusCode::NOT_FOUND, "result-not-ready", "result not ready"),
@@ -223,6 +224,7 @@ impl GatewayError {
                 Refusal::Wrong | Refusal::Closed | Refusal::Expired | Refusal::OtherProcess | Refusal::NoDismissal,
             ) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
             Self::Refused(Refusal::Invalid(_)) => (StatusCode::UNAUTHORIZED, "invalid-token", "invalid token"),
+            Self::ForeignForm { .. } => (StatusCode::FORBIDDEN, "foreign-form", "the form is not ours"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
             Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
             Self::KeyJobRemoved => (StatusCode::GONE, "job-removed", "the job was removed"),
@@ -245,53 +247,76 @@ impl GatewayError {
         if self.source().is_some() {
             error!(%instance, error = %chain(self), "a request failed");
         }
-        let errors = match self {
-            Self::InvalidParameters(violations) if violations.iter().any(Violation::has_place) => {
-                Some(violations.as_slice())
-            }
-            _ => None,
+        let violations = match self {
+            Self::InvalidParameters(violations) => violations.as_slice(),
+            _ => &[],
         };
+        let errors = violations.iter().any(Violation::has_place).then_some(violations);
         let kind = format!("{TYPES}{kind}");
+        if pages::form_of_error(request) == pages::Form::Html {
+            let can_sign_in = matches!(self, Self::Refused(refusal) if *refusal != Refusal::Closed);
+            let (kind, instance, detail) = (&kind, &instance, &self.to_string());
+            let told = Told { status, kind, title, detail, instance, violations, can_sign_in };
+            if let Some(mut page) = pages::error::page(request, &told) {
+                for (name, value) in self.head(status) {
+                    if let Ok(value) = header::HeaderValue::from_str(&value) {
+                        page.headers_mut().insert(name, value);
+                    }
+                }
+                return page;
+            }
+        }
         let body = Exception { kind, title, status: status.as_u16(), detail: self, instance, errors };
         let mut answer = HttpResponse::build(status);
-        match self {
-            Self::Refused(Refusal::Missing) => {
-                answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
-            }
-            // RFC 6750, 3.1.
-            Self::Refused(Refusal::Invalid(why)) => {
-                let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
-                answer.insert_header((header::WWW_AUTHENTICATE, challenge));
-            }
-            Self::MethodNotAllowed(allowed) => {
-                answer.insert_header((header::ALLOW, representation::allow(allowed)));
-            }
-            Self::NotDismissable => {
-                answer.insert_header((header::ALLOW, representation::allow("GET, HEAD")));
-            }
-            // A commit takes some milliseconds, mostly.
-            Self::KeyInUse => {
-                answer.insert_header((header::RETRY_AFTER, "1"));
-            }
-            Self::CommitUnknown { job, .. } => {
-                answer.insert_header((header::LOCATION, job.as_str()));
-            }
-            Self::RangeNotSatisfiable { size } => {
-                answer.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
-            }
-            Self::JobFailed { job, .. } => {
-                answer.insert_header((header::LINK, format!("<{job}>; rel=\"monitor\"")));
-            }
-            _ => {}
-        }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+        for header in self.head(status) {
+            answer.insert_header(header);
         }
         match serde_json::to_vec(&body) {
             Ok(text) => answer.content_type(media_type(request)).body(text),
             Err(_) => answer.finish(),
         }
     }
+
+    /// What the head says beside the body.
+    fn head(&self, status: StatusCode) -> Vec<(header::HeaderName, String)> {
+        let retry_after = match self {
+            // A commit takes some milliseconds, mostly.
+            Self::KeyInUse => Some("1"),
+            _ if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => Some(RETRY_AFTER),
+            _ => None,
+        };
+        let mut head: Vec<_> =
+            retry_after.into_iter().map(|seconds| (header::RETRY_AFTER, seconds.to_owned())).collect();
+        match self {
+            Self::Refused(Refusal::Missing) => head.push((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
+            // RFC 6750, 3.1.
+            Self::Refused(Refusal::Invalid(why)) => {
+                let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
+                head.push((header::WWW_AUTHENTICATE, challenge));
+            }
+            Self::MethodNotAllowed(allowed) => head.push((header::ALLOW, representation::allow(allowed))),
+            Self::NotDismissable => head.push((header::ALLOW, representation::allow("GET, HEAD"))),
+            Self::CommitUnknown { job, .. } => head.push((header::LOCATION, job.clone())),
+            Self::RangeNotSatisfiable { size } => head.push((header::CONTENT_RANGE, format!("bytes */{size}"))),
+            Self::JobFailed { job, .. } => head.push((header::LINK, format!("<{job}>; rel=\"monitor\""))),
+            _ => {}
+        }
+        head
+    }
+}
+
+/// An exception as its page tells it.
+pub(crate) struct Told<'a> {
+    pub(crate) status: StatusCode,
+    /// The URI of its type.
+    pub(crate) kind: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) detail: &'a str,
+    pub(crate) instance: &'a str,
+    /// What is not allowed, each.
+    pub(crate) violations: &'a [Violation],
+    /// Whether another token would do.
+    pub(crate) can_sign_in: bool,
 }
 
 /// The HTTP status of a failed job's results: what the client sent was checked before the job was taken, so that every

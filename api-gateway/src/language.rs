@@ -1,5 +1,15 @@
 //! The language that a client wants: `lang`, then `Accept-Language`, then the first of `server.languages`.
 
+use actix_web::{HttpRequest, http::header};
+
+/// The language that a request wants, whatever else is in it.
+pub fn of<'a>(request: &HttpRequest, offered: &'a [String]) -> &'a str {
+    let header = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let mut query = url::form_urlencoded::parse(request.query_string().as_bytes());
+    let lang = query.find(|(name, _)| name == "lang").map(|(_, lang)| lang);
+    pick(offered, lang.as_deref(), header)
+}
+
 /// Picks one of `offered`, which is in the order of the configuration file and not empty.
 pub fn pick<'a>(offered: &'a [String], lang: Option<&str>, accept_language: Option<&str>) -> &'a str {
     let ranges = accept_language.map(by_weight).unwrap_or_default();

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod metrics;
 pub mod negotiation;
 mod openapi;
+pub(crate) mod pages;
 pub mod prefer;
 pub mod proxies;
 pub mod query;

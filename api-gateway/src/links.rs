@@ -95,6 +95,23 @@ impl Urls {
         format!("{}/page", self.openapi())
     }
 
+    /// A file that pages load.
+    pub fn page_file(&self, name: &str) -> String {
+        format!("{}/pages/{name}", self.base)
+    }
+
+    /// Where someone signs in.
+    pub fn sign_in(&self) -> String {
+        format!("{}/signin", self.base)
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &str {
+        let host = self.base.find("://").map_or(0, |end| end + 3);
+        let end = self.base[host..].find('/').map_or(self.base.len(), |end| host + end);
+        &self.base[..end]
+    }
+
     /// One segment of a path.
     pub fn segment(text: &str) -> String {
         utf8_percent_encode(text, SEGMENT).to_string()
@@ -118,6 +135,17 @@ impl Urls {
     /// The list of jobs.
     pub fn jobs(&self) -> String {
         format!("{}/jobs", self.base)
+    }
+
+    /// Where one job is dismissed by a form.
+    pub fn dismissal(&self, id: &JobId) -> String {
+        format!("{}/jobs/{id}/dismiss", self.base)
+    }
+
+    /// The jobs of one process.
+    pub fn jobs_of(&self, id: &ProcessId) -> String {
+        let id: String = url::form_urlencoded::byte_serialize(id.as_str().as_bytes()).collect();
+        format!("{}?processID={id}", self.jobs())
     }
 
     /// One job.
@@ -144,6 +172,8 @@ mod tests {
     fn urls_are_absolute_and_ids_are_encoded() {
         let urls = Urls::new(&PublicUrl::parse("https://example.org/ogc/").unwrap());
         assert_eq!(urls.landing(), "https://example.org/ogc/");
+        assert_eq!(urls.origin(), "https://example.org");
+        assert_eq!(Urls::new(&PublicUrl::parse("http://h:1").unwrap()).origin(), "http://h:1");
         let id: ProcessId = "a b?ü".parse().unwrap();
         assert_eq!(urls.execution(&id), "https://example.org/ogc/processes/a%20b%3F%C3%BC/execution");
         let job = JobId::generate(1);

@@ -22,6 +22,21 @@ pub fn accepts_media<'a>(headers: impl IntoIterator<Item = &'a str>, media_type:
     is_empty || best.is_some_and(|(_, weight)| weight > 0.0)
 }
 
+/// Whether a client would rather have a page than JSON: it names pages, and nothing that is JSON before them. Who takes
+/// anything gets JSON.
+pub fn prefers_html<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut ranges: Vec<(String, f32)> = headers.into_iter().flat_map(weighted).filter(|(_, it)| *it > 0.0).collect();
+    ranges.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let is_page = |range: &str| matches!(range, "text/html" | "application/xhtml+xml");
+    let is_json = |range: &str| range == "application/json" || range.ends_with("+json");
+    let Some(page) = ranges.iter().position(|(range, _)| is_page(range)) else { return false };
+    let weight = ranges[page].1;
+    // A range of everything stands back behind what is named, unless it weighs more.
+    !ranges.iter().enumerate().any(|(place, (range, other))| {
+        (is_json(range) && place < page) || (matches!(range.as_str(), "*/*" | "application/*") && *other > weight)
+    })
+}
+
 /// Whether a client would rather have gzip than the plain bytes.
 pub fn prefers_gzip<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut gzip, mut any, mut identity) = (None, None, None);
@@ -74,6 +89,26 @@ mod tests {
             assert!(!json(refused), "{refused}");
         }
         assert!(accepts_media([], "application/json"));
+    }
+
+    #[test]
+    fn pages_are_for_those_who_name_them_first() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+        for yes in [browser, "text/html", "TEXT/HTML;q=0.1", "*/*, text/html", "text/html, application/json"] {
+            assert!(prefers_html([yes]), "{yes}");
+        }
+        for no in [
+            "",
+            "*/*",
+            "text/*",
+            "application/json, text/html",
+            "text/html;q=0.5, application/geo+json",
+            "text/html;q=0",
+            "text/html;q=0.5, */*",
+        ] {
+            assert!(!prefers_html([no]), "{no}");
+        }
+        assert!(!prefers_html([]));
     }
 
     #[test]

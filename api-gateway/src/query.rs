@@ -13,12 +13,12 @@ pub struct Repeated;
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string and holds its parameter `f` against what is offered.
+    /// Reads a query string and holds its parameter `f` against what is offered of nearly everything.
     ///
     /// # Errors
-    /// When another form than JSON is asked for.
+    /// When another form than JSON or HTML is asked for.
     pub fn parse(text: &str) -> Result<Self, GatewayError> {
-        Self::of_forms(text, &["json"])
+        Self::of_forms(text, &["json", "html"])
     }
 
     /// The same for a resource that has these forms.
@@ -30,9 +30,14 @@ impl Query {
         match query.one("f") {
             None => Ok(query),
             Some(form) if forms.contains(&form) => Ok(query),
-            Some("html") => Err(GatewayError::NotAcceptable("there is no page of this: use f=json")),
             Some(_) => Err(GatewayError::invalid(format!("f: expected {}", forms.join(" or ")))),
         }
+    }
+
+    /// Without parameters that are empty, as forms send the fields that nobody has filled in.
+    pub fn filled_in(mut self) -> Self {
+        self.0.retain(|(_, value)| !value.is_empty());
+        self
     }
 
     /// The first value of a parameter.
@@ -148,9 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_than_json_are_refused() {
-        assert!(Query::parse("f=json").is_ok());
-        assert!(matches!(Query::parse("f=html"), Err(GatewayError::NotAcceptable(_))));
+    fn forms_that_are_not_offered_are_refused() {
+        assert!(Query::parse("f=json").is_ok() && Query::parse("f=html").is_ok());
         assert!(matches!(Query::parse("f=xml"), Err(GatewayError::InvalidParameters(_))));
         assert!(matches!(Query::parse("f="), Err(GatewayError::InvalidParameters(_))));
     }

@@ -9,6 +9,7 @@ mod multipart;
 mod negotiation;
 mod output;
 mod plan;
+mod preview;
 mod printed;
 mod range;
 mod reference;
@@ -19,6 +20,7 @@ use protocol::{
     job_record::{Outcome, Status},
 };
 
+pub(crate) use self::preview::Preview;
 pub use self::{
     negotiation::Accept,
     plan::Asked,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod conformance;
+mod dismissal;
 mod execution;
 mod job;
 mod job_output;
@@ -11,6 +12,7 @@ mod landing;
 mod openapi;
 mod process;
 mod processes;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ use crate::{
     access::{self, Rule},
     error::GatewayError,
     openapi::{Describe, Document, operations},
+    pages,
 };
 
 /// A path and what can be done there.
@@ -79,6 +82,8 @@ pub(crate) const RESOURCES: &[Resource] = &[
     },
     Resource { path: "/openapi", operations: &[get(Rule::Open, || web::to(openapi::get), operations::definition)] },
     Resource { path: "/openapi/page/{file}", operations: &[hidden(Rule::Open, || web::to(openapi::page::file))] },
+    Resource { path: "/pages/{file}", operations: &[hidden(Rule::Open, || web::to(pages::assets::file))] },
+    Resource { path: "/signin", operations: &[hidden(Rule::Open, || web::to(sign_in::get))] },
     Resource { path: "/processes", operations: &[get(Rule::Open, || web::to(processes::get), operations::processes)] },
     Resource {
         path: "/processes/{processID}",
@@ -104,6 +109,14 @@ pub(crate) const RESOURCES: &[Resource] = &[
                 rule: Rule::Dismiss,
                 document: Some(Document::Once(operations::dismiss)),
             },
+        ],
+    },
+    Resource {
+        path: "/jobs/{jobID}/dismiss",
+        operations: &[
+            hidden(Rule::Job, || web::to(dismissal::get)),
+            // The token may be in the form: what dismissing wants is looked at where that is read.
+            Operation { verb: Verb::Post, serve: || web::to(dismissal::post), rule: Rule::Job, document: None },
         ],
     },
     Resource {

@@ -8,39 +8,49 @@ use crate::{
     callbacks::CallbackInfo,
     index::Row,
     links::{Link, Urls, rel},
+    pages::{self, Form},
 };
 
 /// What a client sees of a job. What is not known is left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatusInfo {
     #[serde(rename = "jobID")]
-    job_id: JobId,
+    pub(crate) job_id: JobId,
     #[serde(rename = "processID")]
-    process_id: String,
+    pub(crate) process_id: String,
     #[serde(rename = "type")]
     kind: &'static str,
-    status: Status,
+    pub(crate) status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
+    pub(crate) message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    progress: Option<u8>,
+    pub(crate) progress: Option<u8>,
     #[serde(serialize_with = "time")]
-    created: Timestamp,
+    pub(crate) created: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_time")]
-    started: Option<Timestamp>,
+    pub(crate) started: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_time")]
-    finished: Option<Timestamp>,
+    pub(crate) finished: Option<Timestamp>,
     #[serde(serialize_with = "time")]
-    updated: Timestamp,
+    pub(crate) updated: Timestamp,
     /// The inputs as a JSON text, secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<String>,
+    pub(crate) parameters: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    callbacks: Vec<CallbackInfo>,
+    pub(crate) callbacks: Vec<CallbackInfo>,
     links: Vec<Link>,
 }
 
 impl StatusInfo {
+    /// The same document as its page shows it: the links to itself are the other way round.
+    pub(crate) fn as_page(mut self, urls: &Urls) -> Self {
+        let own = pages::own_links(&urls.job(&self.job_id), Form::Html, "this job");
+        for (link, own) in self.links.iter_mut().filter(|it| it.rel == "self" || it.rel == "alternate").zip(own) {
+            *link = own;
+        }
+        self
+    }
+
     /// From the whole record.
     pub fn of_record(record: &JobRecord, urls: &Urls) -> Self {
         Self {
@@ -96,7 +106,7 @@ impl StatusInfo {
 }
 
 fn links(job: &JobId, status: Status, urls: &Urls) -> Vec<Link> {
-    let mut links = vec![Link::json(urls.job(job), "self", "this job")];
+    let mut links = Vec::from(pages::own_links(&urls.job(job), Form::Json, "this job"));
     match status {
         Status::Accepted | Status::Running => {
             links.push(Link::json(urls.job(job), rel::MONITOR, "status of this job"));
@@ -155,6 +165,7 @@ mod tests {
             "created": "2026-01-02T03:04:05.123456Z", "updated": "2026-01-02T03:04:05.123456Z",
             "links": [
                 {"href": href, "rel": "self", "type": "application/json", "title": "this job"},
+                {"href": format!("{href}?f=html"), "rel": "alternate", "type": "text/html", "title": "this job"},
                 {"href": href, "rel": "monitor", "type": "application/json", "title": "status of this job"}
             ]
         });

@@ -4,7 +4,7 @@
 //! configured → `translate` (to draft 2020-12) → compiled → `explain` (why a value does not fit)
 
 pub mod binary;
-mod bounding_box;
+pub mod bounding_box;
 mod explain;
 mod references;
 mod translate;

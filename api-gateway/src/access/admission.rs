@@ -121,6 +121,25 @@ impl Admission {
         self.needed_token
     }
 
+    /// What it finds of a request to dismiss a job whose token may also have been a field of a form, which is then `input`. If it
+    /// came as both, both must be right, and of the same caller.
+    ///
+    /// # Errors
+    /// When the caller may not.
+    pub async fn to_dismiss(&self, access: &Access, need: Need, input: Option<&str>) -> Result<Self, Refusal> {
+        let bearer = match (self.bearer.clone(), input) {
+            (bearer, None) => bearer,
+            (bearer, Some(input)) => {
+                let input = access.identify(input).await?;
+                match bearer? {
+                    Some(bearer) if bearer != input => return Err(Refusal::Wrong),
+                    _ => Ok(Some(input)),
+                }
+            }
+        };
+        Self::decide(Rule::Dismiss, need, access.has_source(), bearer)
+    }
+
     /// Who executes a process, whose token may also have been the input `token`, which is then `input`. If it came as both, both
     /// must be right, and of the same caller.
     ///

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::links::JSON;
+use crate::links::{HTML, JSON};
 
 /// Exceptions that any request may meet: what can't be read, what is too large, what does not work.
 pub(super) const OF_ANY: &[u16] = &[400, 406, 408, 414, 431, 500, 503];
@@ -42,7 +42,7 @@ pub(super) fn components() -> Map<String, Value> {
     let schema = json!({"schema": {"$ref": "#/components/schemas/exception"}});
     let described = EXCEPTIONS.iter().map(|(status, name, meaning)| {
         let mut answer = json!({
-            "description": meaning, "content": {JSON: schema, "application/problem+json": schema},
+            "description": meaning, "content": {JSON: schema, "application/problem+json": schema, HTML: page()},
         });
         match status {
             401 => answer["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}}),
@@ -57,6 +57,18 @@ pub(super) fn components() -> Map<String, Value> {
 /// An answer in JSON of a schema among the components.
 pub(super) fn json(description: &str, schema: &str) -> Value {
     of_type(description, JSON, json!({"$ref": format!("#/components/schemas/{schema}")}))
+}
+
+/// The same that also comes as a page.
+pub(super) fn document(description: &str, schema: &str) -> Value {
+    let mut answer = json(description, schema);
+    answer["content"][HTML] = page();
+    answer
+}
+
+/// A page, as an entry of `content`.
+pub(super) fn page() -> Value {
+    json!({"schema": {"type": "string"}})
 }
 
 /// An answer of another media type.

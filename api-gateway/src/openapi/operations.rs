@@ -99,14 +99,14 @@ pub(crate) fn jobs(_: &Context<'_>) -> Value {
         .description("Those that the token lets its bearer see.")
         .parameters(shared(&filters))
         .parameters(shared(&["jobsOffset", "after", "before", "f"]))
-        .answer(200, answers::json("The jobs", "jobList"))
+        .answer(200, answers::document("The jobs", "jobList"))
         .finish()
 }
 
 pub(crate) fn job(_: &Context<'_>) -> Value {
     Operation::new("job", "jobs", "The status of one job")
         .parameters(shared(&["jobID", "f"]))
-        .answer(200, answers::json("The status", "statusInfo"))
+        .answer(200, answers::document("The status", "statusInfo"))
         .exceptions(&[404])
         .finish()
 }
@@ -118,7 +118,7 @@ pub(crate) fn dismiss(_: &Context<'_>) -> Value {
              stored of it. Who gets no answer should look at the job before asking again.",
         )
         .parameters(shared(&["jobID", "f"]))
-        .answer(200, answers::json("The status: dismissed", "statusInfo"))
+        .answer(200, answers::document("The status: dismissed", "statusInfo"))
         .exceptions(&[404, 405, 409])
         .finish()
 }
@@ -159,7 +159,7 @@ pub(crate) fn job_output(_: &Context<'_>) -> Value {
 /// An operation that answers with a document that changes with the configuration only.
 fn described(id: &str, tag: &str, summary: &str, schema: &str) -> Operation {
     let answer = answers::with_headers(
-        answers::json(summary, schema),
+        answers::document(summary, schema),
         &[("Content-Language", "Language of the texts"), ("ETag", "Changes with the document")],
     );
     Operation::new(id, tag, summary)

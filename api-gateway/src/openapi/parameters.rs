@@ -25,7 +25,7 @@ pub(super) fn components(context: &Context<'_>) -> Value {
     // To clients no more than a text that links have; empty is absent, as with each filter.
     let job = json!({"type": "string"});
     json!({
-        "f": query("f", json!({"type": "string", "enum": ["json"]}), "Form of the answer, instead of the header Accept"),
+        "f": query("f", json!({"type": "string", "enum": ["json", "html"]}), "Form of the answer, instead of the header Accept"),
         "lang": query("lang", json!({"type": "string"}), "Language of the texts, instead of the header Accept-Language"),
         "limit": query(
             "limit", limit,

@@ -7,7 +7,10 @@ use protocol::{
 use serde_json::{Map, Value, json};
 
 use super::{Context, answers, configured};
-use crate::{access, links::JSON};
+use crate::{
+    access,
+    links::{HTML, JSON},
+};
 
 /// The schemas of a process, by their names among the components.
 pub(super) fn schemas(process: &ProcessDefinition) -> Map<String, Value> {
@@ -77,6 +80,7 @@ pub(super) fn results(process: &ProcessDefinition) -> Value {
         }
     }
     content.insert(JSON.to_owned(), json!({"schema": {"anyOf": documents}}));
+    content.insert(HTML.to_owned(), answers::page());
     if description.outputs.len() > 1 {
         content.insert("multipart/related".into(), json!({"schema": {"type": "string", "format": "binary"}}));
     }

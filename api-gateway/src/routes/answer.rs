@@ -10,11 +10,12 @@ use protocol::{JobId, JobRecord, ProcessDefinition};
 use serde::Serialize;
 
 use crate::{
-    access::{Admission, sight},
+    access::{Admission, View, sight},
     app::Gateway,
     error::GatewayError,
     language,
     links::JSON,
+    pages::form::fields,
     query::Query,
 };
 
@@ -46,6 +47,13 @@ pub(super) fn ok_in(
     Ok(answer)
 }
 
+/// A page in one of the languages.
+pub(super) fn page_in(language: &str, page: Result<HttpResponse, GatewayError>) -> Result<HttpResponse, GatewayError> {
+    let mut answer = page?;
+    say_language(&mut answer, language);
+    Ok(answer)
+}
+
 /// Says which language an answer is in.
 pub(super) fn say_language(answer: &mut HttpResponse, language: &str) {
     if let Ok(value) = header::HeaderValue::from_str(language) {
@@ -66,13 +74,37 @@ pub(super) fn process<'a>(gateway: &'a Gateway, request: &HttpRequest) -> Result
 
 /// The job that the path names, where who asks sees it. What is no id names no job.
 pub(super) async fn job(gateway: &Gateway, request: &HttpRequest) -> Result<Arc<JobRecord>, GatewayError> {
+    job_in(gateway, request, Admission::of(request)?.view()).await
+}
+
+/// The same among the jobs of a view.
+pub(super) async fn job_in(
+    gateway: &Gateway,
+    request: &HttpRequest,
+    view: &View,
+) -> Result<Arc<JobRecord>, GatewayError> {
     let id = segment(request, "jobID").parse().map_err(|_| GatewayError::NoSuchJob)?;
-    sight::find(gateway, Admission::of(request)?.view(), &id).await
+    sight::find(gateway, view, &id).await
 }
 
 /// The output id that the path names.
 pub(super) fn output_id(request: &HttpRequest) -> String {
     segment(request, "outputID")
+}
+
+/// Lets pass only a form that this service's own pages sent: browsers send forms of other sites, too.
+pub(super) fn own_form(gateway: &Gateway, request: &HttpRequest) -> Result<(), GatewayError> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(fields::is_form) {
+        return Err(GatewayError::UnsupportedMediaType);
+    }
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    // Browsers tell what site a form is of only where nobody can listen; its origin they tell always.
+    let is_own = match text("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => text("origin").is_some_and(|origin| origin == gateway.urls.origin()),
+    };
+    if is_own { Ok(()) } else { Err(GatewayError::ForeignForm { here: gateway.urls.landing() }) }
 }
 
 fn segment(request: &HttpRequest, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! `/processes/{id}/execution`: a new job, waited for or not (requirements `/req/core/process-execute…`).
 
-mod body;
+pub(super) mod body;
+mod form;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use crate::{
     links::JSON,
     memory::Portion,
     metrics::UnderWay,
+    pages::{self, Form},
     prefer::Preferences,
     query::Query,
     results::Asked,
@@ -73,22 +75,12 @@ pub(super) async fn post(
     // Read in any case: a client that is still sending would not see why it was refused.
     let body = body::read(payload, &request, &gateway).await;
     let (process, key) = checked?;
-    let (mut asked, portion) = parse(body?)?;
-    let token = if process.check_auth { asked.take_token() } else { None };
-    let caller = Admission::of(&request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
-    let keyed = key.map(|key| key.with_request(process, &caller, &asked)).transpose()?;
-    let checked = asked.against(process, &gateway.schemas, gateway.callbacks.policy())?;
+    if form::is_one(&request) {
+        return form::execute(&gateway, &request, process, body?, accepting).await;
+    }
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
-    let Taken { record, wait, replayed } = match earlier(&gateway, &checked, keyed.as_ref()).await? {
-        Some(job) => taken_before(&gateway, job, mode).await?,
-        None => {
-            let (execution, accepting, portion) = resolve(&gateway, checked, accepting, portion).await?;
-            let taken = take(&gateway, process, execution, &caller, mode, keyed).await;
-            drop((accepting, portion));
-            taken?
-        }
-    };
+    let Taken { record, wait, replayed } = accepted(&gateway, &request, process, key, body?, mode, accepting).await?;
     let (mut answer, is_kept) = respond(&gateway, &request, &record, wait.zip(mode.limit())).await?;
     if let Some(applied) = applied(mode, preferences).filter(|_| is_kept) {
         answer.headers_mut().insert(header::HeaderName::from_static(PREFERENCE_APPLIED), applied);
@@ -98,6 +90,32 @@ pub(super) async fn post(
         answer.headers_mut().insert(name, header::HeaderValue::from_static("true"));
     }
     Ok(answer)
+}
+
+/// The job that a body asks for.
+async fn accepted(
+    gateway: &Gateway,
+    request: &HttpRequest,
+    process: &ProcessDefinition,
+    key: Option<Key>,
+    body: Body,
+    mode: Mode,
+    accepting: Accepting<'_>,
+) -> Result<Taken, GatewayError> {
+    let (mut asked, portion) = parse(body)?;
+    let token = if process.check_auth { asked.take_token() } else { None };
+    let caller = Admission::of(request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
+    let keyed = key.map(|key| key.with_request(process, &caller, &asked)).transpose()?;
+    let checked = asked.against(process, &gateway.schemas, gateway.callbacks.policy())?;
+    match earlier(gateway, &checked, keyed.as_ref()).await? {
+        Some(job) => taken_before(gateway, job, mode).await,
+        None => {
+            let (execution, accepting, portion) = resolve(gateway, checked, accepting, portion).await?;
+            let taken = take(gateway, process, execution, &caller, mode, keyed).await;
+            drop((accepting, portion));
+            taken
+        }
+    }
 }
 
 /// The job of an earlier request, if nothing has to be fetched any more for that reason: what its references led to may be
@@ -172,7 +190,9 @@ fn check_head<'a>(
         Some(Ok(text)) => validate::is_json(Some(text)),
         Some(Err(_)) => false,
     };
-    if !is_json {
+    if form::is_one(request) {
+        answer::own_form(gateway, request)?;
+    } else if !is_json {
         return Err(GatewayError::UnsupportedMediaType);
     }
     Query::parse(request.query_string())?;
@@ -257,8 +277,15 @@ async fn respond(
         return Ok((created(gateway, &latest)?, is_kept));
     }
     let job = gateway.urls.job(&record.job_id);
-    let asked = Asked::of(request, &Query::parse(request.query_string())?);
-    let answered = gateway.values.answer(&latest, &Asked { outputs: None, ..asked }).await;
+    let query = Query::parse(request.query_string())?;
+    let asked = Asked::of(request, &query);
+    let answered = match pages::form_of(request, &query) {
+        Form::Json => gateway.values.answer(&latest, &Asked { outputs: None, ..asked }).await,
+        Form::Html => {
+            let language = answer::language(gateway, request, &query);
+            pages::results::page(gateway, request, language, &latest, None).await
+        }
+    };
     // There is a job, whatever can be said of its results: its client has to learn of it.
     let mut answer = answered.unwrap_or_else(|error| error.answer(request));
     let is_named = latest.status == Status::Failed;

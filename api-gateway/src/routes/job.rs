@@ -9,24 +9,40 @@ use crate::{
     callbacks,
     dismiss::{self, Deleted},
     error::GatewayError,
+    pages::{self, Form},
     query::Query,
     status::StatusInfo,
 };
 
 pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
-    Query::parse(request.query_string())?;
+    let query = Query::parse(request.query_string())?;
     let record = answer::job(&gateway, &request).await?;
     let callbacks = callbacks::of(&gateway, &record).await;
-    answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls).with_callbacks(callbacks))
+    let status = StatusInfo::of_record(&record, &gateway.urls).with_callbacks(callbacks);
+    match pages::form_of(&request, &query) {
+        Form::Json => answer::ok(&gateway, &status),
+        Form::Html => {
+            let language = answer::language(&gateway, &request, &query);
+            pages::job::page(&gateway, &request, language, &status.as_page(&gateway.urls))
+        }
+    }
 }
 
 pub(super) async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, GatewayError> {
-    Query::parse(request.query_string())?;
+    let query = Query::parse(request.query_string())?;
     let record = answer::job(&gateway, &request).await?;
     let process = gateway.configuration.processes.get(&record.process_id);
-    let status = match dismiss::delete(&gateway, record, process).await? {
-        Deleted::Dismissed(record) => StatusInfo::of_record(&record, &gateway.urls),
-        Deleted::Removed(record) => StatusInfo::of_removed(&record, &gateway.urls),
-    };
-    answer::ok(&gateway, &status)
+    let deleted = dismiss::delete(&gateway, record, process).await?;
+    let language = answer::language(&gateway, &request, &query);
+    match (pages::form_of(&request, &query), deleted) {
+        (Form::Json, Deleted::Dismissed(record)) => {
+            answer::ok(&gateway, &StatusInfo::of_record(&record, &gateway.urls))
+        }
+        (Form::Json, Deleted::Removed(record)) => answer::ok(&gateway, &StatusInfo::of_removed(&record, &gateway.urls)),
+        (Form::Html, Deleted::Dismissed(record)) => {
+            let status = StatusInfo::of_record(&record, &gateway.urls);
+            pages::job::page(&gateway, &request, language, &status.as_page(&gateway.urls))
+        }
+        (Form::Html, Deleted::Removed(record)) => pages::job::removed(&gateway, &request, language, &record),
+    }
 }

@@ -8,6 +8,7 @@ use crate::{
     app::Gateway,
     error::GatewayError,
     links::{HTML, Link, OPENAPI, OPENAPI_YAML, rel},
+    pages::{self, Form},
     query::Query,
 };
 
@@ -17,8 +18,11 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     let urls = &gateway.urls;
     let identification = &gateway.configuration.metadata.identification;
     let definition = |href, rel, media_type, title| Link { href, rel, media_type: Some(media_type), title };
+    let form = pages::form_of(&request, &query);
+    let [own, other] = pages::own_links(&urls.landing(), form, "this document");
     let links = [
-        Link::json(urls.landing(), "self", "this document"),
+        own,
+        other,
         definition(urls.openapi(), "service-desc", OPENAPI, "definition of this API"),
         definition(format!("{}?f=yaml", urls.openapi()), "service-desc", OPENAPI_YAML, "definition of this API"),
         definition(urls.openapi_page(), "service-doc", HTML, "a page to read and try this API"),
@@ -31,5 +35,8 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         "description": identification.description.text(language),
         "links": links,
     });
-    answer::ok_in(&gateway, language, &document)
+    match form {
+        Form::Json => answer::ok_in(&gateway, language, &document),
+        Form::Html => answer::page_in(language, pages::landing::page(&gateway, &request, language, &document)),
+    }
 }

@@ -12,6 +12,7 @@ use crate::{
     app::Gateway,
     error::GatewayError,
     links::{Link, Urls, rel},
+    pages::{self, Form},
     query::Query,
 };
 
@@ -19,32 +20,39 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     let query = Query::parse(request.query_string())?;
     let language = answer::language(&gateway, &request, &query);
     let process = answer::process(&gateway, &request)?;
-    answer::ok_in(&gateway, language, &description(process, language, &gateway.urls))
+    let form = pages::form_of(&request, &query);
+    let document = description(process, language, &gateway.urls, form);
+    match form {
+        Form::Json => answer::ok_in(&gateway, language, &document),
+        Form::Html => {
+            let with_example = query.one(pages::process::FILL).is_some();
+            let page = pages::process::page(&gateway, &request, language, process, &document, with_example);
+            answer::page_in(language, page)
+        }
+    }
 }
 
 /// The whole description.
-fn description(process: &ProcessDefinition, language: &str, urls: &Urls) -> Value {
-    let mut document = summary(process, language, urls);
+pub(super) fn description(process: &ProcessDefinition, language: &str, urls: &Urls, form: Form) -> Map<String, Value> {
+    let mut document = summary(process, language, urls, form);
     let inputs = process.description.inputs.iter().map(|(id, it)| (id.clone(), input(it, language)));
     document.insert("inputs".into(), Value::Object(inputs.collect()));
     let outputs = process.description.outputs.iter().map(|(id, it)| (id.clone(), output(it, language)));
     document.insert("outputs".into(), Value::Object(outputs.collect()));
     insert(&mut document, "example", process.description.example.clone());
-    Value::Object(document)
+    document
 }
 
 /// What a list shows of a process (schema `processSummary`).
-pub(super) fn summary(process: &ProcessDefinition, language: &str, urls: &Urls) -> Map<String, Value> {
+pub(super) fn summary(process: &ProcessDefinition, language: &str, urls: &Urls, form: Form) -> Map<String, Value> {
     let it = &process.description;
     let mut links: Vec<Value> = it.links.iter().map(|link| configured_link(link, language)).collect();
+    let [this, other] = pages::own_links(&urls.process(&process.id), form, "this process");
     let own = [
-        Link::json(urls.process(&process.id), "self", "this process"),
+        this,
+        other,
         Link::json(urls.execution(&process.id), rel::EXECUTE, "execute this process"),
-        Link::json(
-            format!("{}?processID={}", urls.jobs(), form_encoded(process.id.as_str())),
-            rel::JOB_LIST,
-            "jobs of this process",
-        ),
+        Link::json(urls.jobs_of(&process.id), rel::JOB_LIST, "jobs of this process"),
     ];
     links.extend(own.iter().map(|link| json!(link)));
     let mut document = Map::new();
@@ -106,8 +114,4 @@ fn insert(document: &mut Map<String, Value>, name: &str, value: Option<Value>) {
     if let Some(value) = value {
         document.insert(name.to_owned(), value);
     }
-}
-
-fn form_encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

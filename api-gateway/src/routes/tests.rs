@@ -111,7 +111,7 @@ async fn wrong_paths_and_methods_are_exceptions() {
     assert!(put.is_exception(405, "method-not-allowed"));
     assert_eq!(put.header("allow"), "GET, HEAD, OPTIONS");
     assert!(get(&gateway, "/processes/open/execution").await.is_exception(405, "method-not-allowed"));
-    assert!(get(&gateway, "/?f=html").await.is_exception(406, "not-acceptable"));
+    assert!(get(&gateway, "/?f=xml").await.is_exception(400, "invalid-parameter-value"));
     assert_eq!(get(&gateway, "/processes/?f=json").await.status, 200);
 }
 
@@ -131,9 +131,9 @@ async fn problem_json_is_given_to_those_who_ask_for_it() {
     let gateway = testing::gateway().await;
     for (accept, expected) in [
         ("application/problem+json", "application/problem+json"),
-        ("text/html, application/problem+json;q=0.9, application/json;q=0.1", "application/problem+json"),
+        ("text/html;q=0.8, application/problem+json;q=0.9, application/json;q=0.1", "application/problem+json"),
         ("application/json, application/problem+json", "application/json"),
-        ("text/html", "application/json"),
+        ("text/html", "text/html; charset=utf-8"),
         ("*/*", "application/json"),
     ] {
         let request = test::TestRequest::get().uri("/nothing").insert_header(("accept", accept));

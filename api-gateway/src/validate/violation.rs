@@ -34,6 +34,23 @@ impl Violation {
         Self { input: Some(id.to_owned()), pointer: Some(pointer), message: message.into() }
     }
 
+    /// The input, where it is one; a long id is cut.
+    pub fn input(&self) -> Option<&str> {
+        self.input.as_deref()
+    }
+
+    /// What is allowed, with the place inside of the input's value, for who sees the input beside it.
+    pub fn of_value(&self) -> String {
+        let place = self.pointer.as_deref().and_then(|pointer| pointer.strip_prefix("/inputs/")?.split_once('/'));
+        match place {
+            Some((_, place)) => match place.parse::<usize>() {
+                Ok(item) => format!("value {}: {}", item.saturating_add(1), self.message),
+                Err(_) => format!("{place}: {}", self.message),
+            },
+            None => self.message.clone(),
+        }
+    }
+
     /// Whether a client can find its place.
     pub fn has_place(&self) -> bool {
         self.pointer.is_some()

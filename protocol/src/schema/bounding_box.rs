@@ -4,9 +4,9 @@ use jsonschema::{Keyword, ValidationError, ValidationOptions, paths::Location};
 use serde_json::{Map, Value, json};
 
 /// The format that marks one.
-pub(super) const FORMAT: &str = "ogc-bbox";
+pub const FORMAT: &str = "ogc-bbox";
 /// Where the standard keeps the schema of one. It is known here, so that configured schemas may refer to it.
-pub(super) const URLS: [&str; 3] = [
+pub const URLS: [&str; 3] = [
     "https://schemas.opengis.net/ogcapi/processes/part1/1.0/openapi/schemas/bbox.yaml",
     "http://schemas.opengis.net/ogcapi/processes/part1/1.0/openapi/schemas/bbox.yaml",
     "https://raw.githubusercontent.com/opengeospatial/ogcapi-processes/master/core/openapi/schemas/bbox.yaml",
@@ -15,7 +15,7 @@ pub(super) const URLS: [&str; 3] = [
 /// Ours: the number of coordinates.
 const COORDINATES: &str = "x-quayside-coordinates";
 /// The reference systems of the standard, for a schema that names none.
-const REFERENCE_SYSTEMS: [&str; 2] =
+pub const REFERENCE_SYSTEMS: [&str; 2] =
     ["http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/OGC/0/CRS84h"];
 
 /// The schema of a bounding box. Where the configured schema lists reference systems itself, those are allowed instead.

@@ -14,13 +14,13 @@ use crate::{
 const DRAINED: usize = 16 * 1024 * 1024;
 
 /// A body, and what it takes of the memory.
-pub(super) struct Body {
-    pub(super) bytes: Bytes,
-    pub(super) portion: Portion,
+pub(in crate::routes) struct Body {
+    pub(in crate::routes) bytes: Bytes,
+    pub(in crate::routes) portion: Portion,
 }
 
 /// Reads a body within its limits of size, memory and time.
-pub(super) async fn read(
+pub(in crate::routes) async fn read(
     payload: web::Payload,
     request: &HttpRequest,
     gateway: &Gateway,

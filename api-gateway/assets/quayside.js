@@ -1,0 +1,283 @@
+// What pages do for those who run scripts; all of it works without, but for signing in.
+//
+// The token is kept in this tab only, and sent as a header: pages that need one are fetched with it, and put in place of
+// what was shown.
+"use strict";
+(() => {
+  const KEY = "quayside.token";
+  const EVERY = 2000;
+  const stored = () => {
+    try { return sessionStorage.getItem(KEY); } catch { return null; }
+  };
+  const keep = (token) => {
+    try {
+      if (token) sessionStorage.setItem(KEY, token);
+      else sessionStorage.removeItem(KEY);
+    } catch { /* This browser keeps nothing. */ }
+  };
+  const main = () => document.getElementById("main");
+
+  function request(url, options = {}) {
+    const headers = new Headers(options.headers);
+    if (!headers.has("accept")) headers.set("accept", "text/html");
+    const token = stored();
+    // The token is for this service only.
+    if (token && new URL(url, location.href).origin === location.origin) headers.set("authorization", `Bearer ${token}`);
+    return fetch(url, { ...options, headers, credentials: "same-origin", cache: "no-store" });
+  }
+
+  const isPage = (answer) => (answer.headers.get("content-type") || "").startsWith("text/html");
+
+  // Puts the content of another page in place of this one's.
+  async function show(answer) {
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const next = page.getElementById("main");
+    if (!next) return;
+    document.title = page.title;
+    main().replaceChildren(...document.adoptNode(next).childNodes);
+    prepare();
+    const wrong = document.getElementById("errors");
+    (wrong || main()).focus();
+    if (!wrong) scrollTo(0, 0);
+  }
+
+  function tell(form, text) {
+    let place = form.querySelector(":scope > .alert");
+    if (!place) {
+      place = document.createElement("p");
+      place.className = "alert";
+      place.setAttribute("role", "alert");
+      form.prepend(place);
+    }
+    place.textContent = text;
+  }
+
+  // A running job's page.
+  let timer = 0;
+  function watch() {
+    clearTimeout(timer);
+    const live = document.querySelector("[data-live=running]");
+    if (live) timer = setTimeout(() => refresh(location.href), EVERY);
+  }
+
+  async function refresh(url) {
+    try {
+      const answer = document.hidden ? null : await request(url);
+      if (answer && isPage(answer) && url === location.href) {
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        if (answer.ok) {
+          replace(page, "live");
+          replace(page, "live-links");
+          document.title = page.title;
+        } else if (answer.status === 404 || answer.status === 401 || answer.status === 403) {
+          main().replaceChildren(...document.adoptNode(page.getElementById("main")).childNodes);
+          prepare();
+        }
+      }
+    } catch { /* It is away for a moment. */ }
+    watch();
+  }
+
+  // Only what has changed is replaced, and what had the focus has it again.
+  function replace(page, id) {
+    const [old, next] = [document.getElementById(id), page.getElementById(id)];
+    if (!old || !next || old.innerHTML === next.innerHTML) return;
+    const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    old.replaceChildren(...next.childNodes);
+    old.dataset.live = next.dataset.live || "";
+    if (focused) {
+      const again = [...old.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused);
+      (again || main()).focus({ preventScroll: true });
+    }
+  }
+
+  // Signing in and out.
+  function account() {
+    const link = document.querySelector("[data-account]");
+    if (!link) return;
+    const isIn = Boolean(stored());
+    if (!link.dataset.href) link.dataset.href = link.getAttribute("href");
+    link.textContent = isIn ? "Sign out" : "Sign in";
+    if (isIn) link.setAttribute("role", "button");
+    else link.removeAttribute("role");
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest("[data-account]");
+    if (link && stored()) {
+      event.preventDefault();
+      keep(null);
+      location.reload();
+    }
+  });
+
+  // Where to go on after signing in: only to pages of ours.
+  function onward() {
+    try {
+      const before = new URL(document.referrer);
+      if (before.origin === location.origin && !before.pathname.endsWith("/signin")) return before.href;
+    } catch { /* There is nothing before. */ }
+    return document.querySelector(".brand").href;
+  }
+
+  function signIn(form) {
+    if (form.dataset.ready) return;
+    form.dataset.ready = "1";
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const field = form.querySelector("input");
+      const token = field.value.trim();
+      if (!token) return;
+      keep(token);
+      account();
+      if (form.dataset.signIn) {
+        await show(await request(location.href));
+      } else {
+        location.assign(onward());
+      }
+    });
+  }
+
+  // A page that was refused to a plain link, to who has a token.
+  async function retry() {
+    const form = document.querySelector("form[data-sign-in]");
+    if (!form || !form.dataset.signIn || !stored()) return;
+    main().setAttribute("aria-busy", "true");
+    try {
+      const answer = await request(location.href);
+      if (isPage(answer)) {
+        if (answer.status === 403) keep(null);
+        await show(answer);
+      } else if (answer.ok) {
+        await save(answer, location.pathname.split("/").pop());
+      }
+    } finally {
+      main().removeAttribute("aria-busy");
+      account();
+    }
+  }
+
+  // Downloads and pictures that need the token.
+  async function save(answer, name) {
+    const disposition = answer.headers.get("content-disposition") || "";
+    const told = /filename="([^"]*)"/.exec(disposition);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await answer.blob());
+    link.download = told ? told[1] : name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest && event.target.closest("a[data-fetch]");
+    if (!link || !stored()) return;
+    event.preventDefault();
+    const answer = await request(link.href, { headers: { accept: "*/*" } });
+    if (answer.ok) await save(answer, "output");
+    else location.assign(link.href);
+  });
+
+  function pictures() {
+    if (!stored()) return;
+    for (const picture of document.querySelectorAll("img[data-fetch]")) {
+      const url = picture.src;
+      delete picture.dataset.fetch;
+      request(url, { headers: { accept: "image/*" } })
+        .then((answer) => (answer.ok ? answer.blob() : null))
+        .then((blob) => { if (blob) picture.src = URL.createObjectURL(blob); })
+        .catch(() => {});
+    }
+  }
+
+  // Forms.
+  function forms() {
+    for (const place of document.querySelectorAll("[data-token]")) {
+      place.hidden = Boolean(stored());
+      for (const field of place.querySelectorAll("input")) field.disabled = place.hidden;
+    }
+    for (const place of document.querySelectorAll("[data-file][hidden]")) file(place);
+    for (const field of document.querySelectorAll("textarea[data-json]")) {
+      field.addEventListener("change", () => field.setCustomValidity(mistake(field)));
+    }
+    document.querySelectorAll("form[data-sign-in]").forEach(signIn);
+  }
+
+  // Only what can be nothing but JSON is checked here.
+  function mistake(field) {
+    if (!/^\s*[{[]/.test(field.value)) return "";
+    try {
+      JSON.parse(field.value);
+      return "";
+    } catch (error) {
+      return `This is not JSON: ${error.message}`;
+    }
+  }
+
+  function file(place) {
+    place.hidden = false;
+    const area = document.getElementById(place.dataset.file);
+    const input = place.querySelector("input");
+    input.addEventListener("change", () => {
+      const chosen = input.files[0];
+      if (!chosen) return;
+      const limit = Number(area.form.dataset.limit || 0) * 0.7;
+      input.setCustomValidity(chosen.size > limit ? "This file is larger than an execution may be: give a link to it." : "");
+      if (!input.reportValidity()) return;
+      const reader = new FileReader();
+      reader.addEventListener("load", () => { area.value = String(reader.result).replace(/^[^,]*,/, ""); });
+      reader.readAsDataURL(chosen);
+    });
+  }
+
+  document.addEventListener("click", (event) => {
+    const more = event.target.closest && event.target.closest("[data-more]");
+    if (!more) return;
+    event.preventDefault();
+    const rows = more.parentElement.querySelector("[data-rows]");
+    const row = rows.lastElementChild.cloneNode(true);
+    const field = row.querySelector("input, select");
+    field.value = "";
+    field.removeAttribute("id");
+    field.setAttribute("aria-label", field.getAttribute("aria-label").replace(/\d+$/, String(rows.children.length + 1)));
+    rows.append(row);
+    field.focus();
+  });
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || !form.matches("form[data-signed]")) return;
+    const button = form.querySelector("button[type=submit]:not([data-more])");
+    if (button.getAttribute("aria-busy") === "true") {
+      event.preventDefault();
+      return;
+    }
+    button.setAttribute("aria-busy", "true");
+    if (!stored()) return;
+    event.preventDefault();
+    try {
+      const answer = await request(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      if (answer.redirected && answer.ok) location.assign(answer.url);
+      else if (isPage(answer)) await show(answer);
+      else tell(form, "It could not be sent: try again.");
+    } catch {
+      tell(form, "The service can't be reached: try again.");
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  });
+
+  // Back to a page as it was left: its button is no longer busy.
+  addEventListener("pageshow", () => {
+    for (const button of document.querySelectorAll("button[aria-busy]")) button.removeAttribute("aria-busy");
+  });
+
+  function prepare() {
+    account();
+    forms();
+    pictures();
+    watch();
+  }
+
+  prepare();
+  retry();
+})();
