@@ -141,7 +141,7 @@ fn may_be_under_way(record: &JobRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use protocol::{
-        JobId, Unknown,
+        JobId,
         job_record::{ArchiveState, ExecutorKind, Workload},
     };
 
@@ -168,13 +168,8 @@ mod tests {
         let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
         assert!(!may_be_under_way(&record), "it was never launched, and never will be");
         let workload = |uid: Option<&str>| Workload {
-            executor: ExecutorKind::Local,
-            namespace: "n".into(),
-            job_name: "j".into(),
             job_uid: uid.map(str::to_owned),
-            pod_name: None,
-            pod_uid: None,
-            unknown: Unknown::new(),
+            ..Workload::new(ExecutorKind::Local, "n", "j")
         };
         record.workload = Some(workload(None));
         assert!(may_be_under_way(&record));

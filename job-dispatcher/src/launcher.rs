@@ -11,13 +11,12 @@ use platform::{
     object_store::ObjectStore,
 };
 use protocol::{
-    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId,
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId, digest,
     execution::Inputs,
     job_record::{ArchiveState, Phase, Reason, Workload},
     names::kubernetes::job_name,
 };
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use tokio::{runtime::Handle, time::Instant};
 use tracing::{info, instrument, warn};
 
@@ -262,15 +261,7 @@ impl Launcher {
                 }
                 let mut record = stored.record.next(Timestamp::now());
                 record.attempt += 1;
-                record.workload = Some(Workload {
-                    executor: self.executor.kind(),
-                    namespace: self.executor.namespace().to_owned(),
-                    job_name: name.to_owned(),
-                    job_uid: None,
-                    pod_name: None,
-                    pod_uid: None,
-                    unknown: protocol::Unknown::new(),
-                });
+                record.workload = Some(Workload::new(self.executor.kind(), self.executor.namespace(), name));
                 record.message = Some("the job is being launched".to_owned());
                 Step::Write(Event::Launching, Box::new(record))
             })
@@ -366,8 +357,7 @@ async fn read_inputs(
     let Some(bytes) = objects.get(key, size).await.map_err(LaunchError::Inputs)? else {
         return Ok(Err("the stored inputs are gone".to_owned()));
     };
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if found != sha256 {
+    if digest::sha256(&bytes) != sha256 {
         return Ok(Err("the stored inputs are not those that were accepted".to_owned()));
     }
     Ok(serde_json::from_slice(&bytes).map_err(|_| "the stored inputs are no JSON object".to_owned()))
@@ -393,15 +383,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
         record.attempt = attempt;
-        record.workload = Some(Workload {
-            executor: protocol::job_record::ExecutorKind::Kubernetes,
-            namespace: "n".into(),
-            job_name: "j".into(),
-            job_uid: uid.map(str::to_owned),
-            pod_name: None,
-            pod_uid: None,
-            unknown: protocol::Unknown::new(),
-        });
+        let workload = Workload::new(protocol::job_record::ExecutorKind::Kubernetes, "n", "j");
+        record.workload = Some(Workload { job_uid: uid.map(str::to_owned), ..workload });
         record
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use protocol::{JobRecord, job_record::Status};
+use jiff::Timestamp;
+use protocol::{JobRecord, deadline::has_passed, job_record::Status};
 
 use crate::executor::Observation;
 
@@ -12,8 +12,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// True of a job that was dismissed so lately that something of it may still run.
 pub(crate) fn may_be_stopping(record: &JobRecord, now: Timestamp) -> bool {
-    let limit = SignedDuration::try_from(LIMIT).unwrap_or(SignedDuration::MAX);
-    record.status == Status::Dismissed && now.duration_since(record.finished.unwrap_or(record.updated)) < limit
+    record.status == Status::Dismissed && !has_passed(LIMIT, record.finished.unwrap_or(record.updated), now)
 }
 
 /// True while what a dismissed job runs is still to stop; `there` is what is seen of the job.
@@ -25,8 +24,9 @@ pub(crate) fn is_stopping(record: &JobRecord, there: Option<&Observation>, now: 
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use protocol::{
-        JobId, Unknown,
+        JobId,
         job_record::{ArchiveState, ExecutorKind, Workload},
     };
 
@@ -65,15 +65,8 @@ mod tests {
         let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
         record.status = Status::Dismissed;
         record.finished = Some(now);
-        record.workload = Some(Workload {
-            executor: ExecutorKind::Kubernetes,
-            namespace: "n".into(),
-            job_name: "j".into(),
-            job_uid: Some("a".into()),
-            pod_name: None,
-            pod_uid: None,
-            unknown: Unknown::new(),
-        });
+        let workload = Workload::new(ExecutorKind::Kubernetes, "n", "j");
+        record.workload = Some(Workload { job_uid: Some("a".into()), ..workload });
         let running = seen(&record, "a", ContainerState::Running { started: None });
         let at = |seconds| now + SignedDuration::from_secs(seconds);
         assert!(is_stopping(&record, Some(&running), at(59)));

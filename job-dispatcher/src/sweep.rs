@@ -14,6 +14,7 @@ use platform::{
 };
 use protocol::{
     JobId, JobRecord, ProcessDefinition, ProcessId,
+    deadline::has_passed,
     job_record::{Reason, Status},
     names::subjects::{ALL_EXECUTIONS, parse_execution},
 };
@@ -108,8 +109,7 @@ impl Sweep {
             return Ok(());
         }
         // A rollout, or an operator's slip, is not the end of a job; one that runs ends by itself.
-        let waited = Timestamp::now().duration_since(stored.record.updated);
-        let is_old = waited >= self.unconfigured_after.try_into().unwrap_or(jiff::SignedDuration::MAX);
+        let is_old = has_passed(self.unconfigured_after, stored.record.updated, Timestamp::now());
         if stored.record.attempt == 0 && is_old && !self.is_configured(process) {
             let message = format!("the process '{process}' is not configured any more");
             self.store.advance(job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone())).await?;
@@ -187,17 +187,14 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
         record.outcome.as_ref().and_then(|outcome| outcome.reason),
         Some(Reason::ImagePull | Reason::Unschedulable | Reason::Deadline | Reason::ConfigError | Reason::StartError)
     );
-    let is_old = now.duration_since(record.updated) >= keep.try_into().unwrap_or(jiff::SignedDuration::MAX);
+    let is_old = has_passed(keep, record.updated, now);
     let is_dismissed = record.status == Status::Dismissed;
     is_other || (record.archive.state.is_settled() && (is_old || is_dismissed || never_ended_by_itself))
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::{
-        Unknown,
-        job_record::{ArchiveState, ExecutorKind, Workload},
-    };
+    use protocol::job_record::{ArchiveState, ExecutorKind, Workload};
 
     use super::*;
 
@@ -209,15 +206,8 @@ mod tests {
         let record = |status, archive, uid: &str| {
             let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, archive);
             record.status = status;
-            record.workload = Some(Workload {
-                executor: ExecutorKind::Local,
-                namespace: "n".into(),
-                job_name: "j".into(),
-                job_uid: Some(uid.into()),
-                pod_name: None,
-                pod_uid: None,
-                unknown: Unknown::new(),
-            });
+            let workload = Workload::new(ExecutorKind::Local, "n", "j");
+            record.workload = Some(Workload { job_uid: Some(uid.into()), ..workload });
             record
         };
         let goes = |record: &JobRecord, seconds| {

@@ -10,7 +10,7 @@
 //!
 //! The line end is before a heading of a container, not after a log: nothing is added at the end.
 
-use protocol::manifest::ContainerLog;
+use protocol::{digest, manifest::ContainerLog};
 use sha2::{Digest, Sha256};
 
 use crate::pods::Container;
@@ -70,7 +70,7 @@ impl Layout {
                 init: container.init,
                 start,
                 size: self.position - start,
-                sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: digest::hex(&hash.finalize()),
                 unknown: protocol::Unknown::new(),
             });
         }

@@ -16,10 +16,8 @@ use tracing::{debug, warn};
 use crate::{
     finalize::{FinalizeError, Finalizer},
     release,
+    remove::delete_below,
 };
-
-/// Objects of one page of a listing.
-const PAGE: u16 = 1000;
 
 impl Finalizer {
     /// Passes on what a step of an attempt at storing came to. If it failed, what the attempt stored so far is deleted, as
@@ -81,18 +79,7 @@ async fn tidy_bucket(store: &ObjectStore, record: &JobRecord) -> Result<(), Stor
         objects::results_prefix(store.prefix(), &record.job_id),
         objects::epoch_manifests_prefix(store.prefix(), &record.job_id),
     ] {
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list(&prefix, after.as_deref(), PAGE).await?;
-            for object in page.iter().filter(|object| is_left_over(record, store.prefix(), &object.key)) {
-                debug!(key = %object.key, "deleting what an earlier attempt at storing left");
-                store.delete(&object.key).await?;
-            }
-            after = page.last().map(|object| object.key.clone()).filter(|_| page.len() == usize::from(PAGE));
-            if after.is_none() {
-                break;
-            }
-        }
+        delete_below(store, &prefix, |key| is_left_over(record, store.prefix(), key)).await?;
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Finalizer {
         let record = &removal.record;
         self.let_pods_go(record).await?;
         if let Some(store) = self.jobs.objects() {
-            delete_below(store, &objects::job_prefix(store.prefix(), job_id)).await?;
+            delete_below(store, &objects::job_prefix(store.prefix(), job_id), |_| true).await?;
             if !self.keep_archives {
                 for key in archives(record, store.prefix()) {
                     store.delete(&key).await?;
@@ -113,7 +113,7 @@ impl Finalizer {
             return Ok(());
         }
         if let Some(store) = self.jobs.objects() {
-            delete_below(store, &objects::results_prefix(store.prefix(), &record.job_id)).await?;
+            delete_below(store, &objects::results_prefix(store.prefix(), &record.job_id), |_| true).await?;
         }
         Ok(self.jobs.forget_results(&record.process_id, &record.job_id).await?)
     }
@@ -129,14 +129,20 @@ fn archives(record: &JobRecord, prefix: &str) -> Vec<String> {
     keys
 }
 
-async fn delete_below(store: &ObjectStore, prefix: &str) -> Result<(), StoreError> {
+/// Deletes the objects below a prefix of whose key this is true.
+pub(crate) async fn delete_below(
+    store: &ObjectStore,
+    prefix: &str,
+    is_doomed: impl Fn(&str) -> bool,
+) -> Result<(), StoreError> {
+    let mut after: Option<String> = None;
     loop {
-        // From the beginning each time: what was listed before is gone.
-        let page = store.list(prefix, None, PAGE).await?;
-        for object in &page {
+        let page = store.list(prefix, after.as_deref(), PAGE).await?;
+        for object in page.iter().filter(|object| is_doomed(&object.key)) {
             store.delete(&object.key).await?;
         }
-        if page.len() < usize::from(PAGE) {
+        after = page.last().map(|last| last.key.clone()).filter(|_| page.len() == usize::from(PAGE));
+        if after.is_none() {
             return Ok(());
         }
     }
@@ -145,10 +151,7 @@ async fn delete_below(store: &ObjectStore, prefix: &str) -> Result<(), StoreErro
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use protocol::{
-        Unknown,
-        job_record::{ExecutorKind, Workload},
-    };
+    use protocol::job_record::{ExecutorKind, Workload};
 
     use super::*;
 
@@ -159,15 +162,7 @@ mod tests {
         let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
         record.finished = Some(now);
         assert!(archives(&record, "logs/").is_empty(), "it was never launched");
-        record.workload = Some(Workload {
-            executor: ExecutorKind::Local,
-            namespace: "n".into(),
-            job_name: "j".into(),
-            job_uid: None,
-            pod_name: None,
-            pod_uid: None,
-            unknown: Unknown::new(),
-        });
+        record.workload = Some(Workload::new(ExecutorKind::Local, "n", "j"));
         assert_eq!(archives(&record, "logs/"), ["logs/2026-01-31_j-logs.txt"]);
         record.archive.key = Some("logs/2026-01-31_j-logs.txt".into());
         assert_eq!(archives(&record, "logs/").len(), 1);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use protocol::{
     Event, JobRecord,
+    deadline::has_passed,
     job_id::Epoch,
     job_record::{Archive, ArchiveState, Outcome, Phase, Reason, Status, StoredResult},
     manifest::Gap,
@@ -44,8 +45,7 @@ pub(crate) fn ended_at(record: &JobRecord) -> Timestamp {
 
 /// True when `limit` has passed since the execution ended.
 pub(crate) fn is_past(record: &JobRecord, limit: Duration, now: Timestamp) -> bool {
-    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    now.duration_since(ended_at(record)) >= limit
+    has_passed(limit, ended_at(record), now)
 }
 
 /// What storing came to.
@@ -146,6 +146,7 @@ pub(crate) fn not_collected(has_pod: bool) -> (Reason, String) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use protocol::JobId;
 
     use super::*;

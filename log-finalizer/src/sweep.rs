@@ -3,11 +3,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use async_nats::jetstream::stream::RawMessageErrorKind;
-use jiff::{SignedDuration, Timestamp};
+use async_nats::jetstream::{message::StreamMessage, stream::RawMessageErrorKind};
+use jiff::Timestamp;
 use platform::telemetry::chain;
 use protocol::{
     Event, JobEvent, JobId, JobRecord,
+    deadline::has_passed,
     job_record::{Phase, Status},
     names::subjects,
 };
@@ -168,15 +169,9 @@ impl Sweep {
     }
 
     async fn removal_from(&self, sequence: u64) -> Result<Option<Removal>, SweepError> {
-        let filter = subjects::events_of_kind(Event::Removed);
-        let stream = &self.finalizer.jobs.nats().stream;
         let mut from = sequence;
         loop {
-            let message = match stream.get_first_raw_message_by_subject(&filter, from).await {
-                Ok(message) => message,
-                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-                Err(error) => return Err(SweepError::Read(Box::new(error))),
-            };
+            let Some(message) = self.next_of(Event::Removed, from).await? else { return Ok(None) };
             if let Some((_, job, _)) = subjects::parse_event(&message.subject) {
                 let told = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::MAX);
                 return Ok(Some(Removal { job, sequence: message.sequence, told }));
@@ -197,15 +192,8 @@ impl Sweep {
 
     /// Records that are not settled, a page further in the stream.
     async fn records(&mut self, kind: usize) -> Result<(), SweepError> {
-        let filter = subjects::events_of_kind(KINDS[kind]);
         for _ in 0..PAGE {
-            let from = self.cursors[kind] + 1;
-            let message = match self.finalizer.jobs.nats().stream.get_first_raw_message_by_subject(&filter, from).await
-            {
-                Ok(message) => message,
-                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => break,
-                Err(error) => return Err(SweepError::Read(Box::new(error))),
-            };
+            let Some(message) = self.next_of(KINDS[kind], self.cursors[kind] + 1).await? else { break };
             self.cursors[kind] = message.sequence;
             // What the message says settled stays so; anything else may have changed since.
             if let Ok(event) = serde_json::from_slice::<JobEvent>(&message.payload)
@@ -215,6 +203,16 @@ impl Sweep {
             }
         }
         Ok(())
+    }
+
+    /// The first message of that kind from a sequence on.
+    async fn next_of(&self, kind: Event, from: u64) -> Result<Option<StreamMessage>, SweepError> {
+        let filter = subjects::events_of_kind(kind);
+        match self.finalizer.jobs.nats().stream.get_first_raw_message_by_subject(&filter, from).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(SweepError::Read(Box::new(error))),
+        }
     }
 
     /// Looks at a job as it is now; remembers it when it is too early, or did not work.
@@ -261,14 +259,13 @@ struct Removal {
 
 impl Removal {
     fn is_older(&self, than: Duration, now: Timestamp) -> bool {
-        now.duration_since(self.told) >= SignedDuration::try_from(than).unwrap_or(SignedDuration::MAX)
+        has_passed(than, self.told, now)
     }
 }
 
 /// True of a record that asks for something, and whose message had its time.
 fn is_overdue(record: &JobRecord, has_store: bool, after: Duration, now: Timestamp) -> bool {
-    let age = now.duration_since(record.updated);
-    let is_old = age >= SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    let is_old = has_passed(after, record.updated, now);
     match seal::todo(record, has_store) {
         Todo::Nothing => false,
         // What waited for a bucket has no message any more.
@@ -292,8 +289,7 @@ fn is_stray(held: &Held, record: &JobRecord) -> bool {
 
 /// True of a workload whose job nobody knows (any more), for so long that none will appear.
 fn is_abandoned(held: &Held, limit: Duration, now: Timestamp) -> bool {
-    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    held.created.is_some_and(|created| now.duration_since(created) >= limit)
+    held.created.is_some_and(|created| has_passed(limit, created, now))
 }
 
 /// Replicas that start together shall not sweep together for ever.
@@ -304,6 +300,7 @@ fn jittered(every: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use protocol::job_record::{ArchiveState, ExecutorKind, Outcome, Workload};
 
     use super::*;
@@ -328,13 +325,8 @@ mod tests {
     #[test]
     fn a_workload_of_another_incarnation_is_let_go_when_nothing_of_it_will_be_taken() {
         let workload = |uid: Option<&str>| Workload {
-            executor: ExecutorKind::Kubernetes,
-            namespace: "n".into(),
-            job_name: "j".into(),
             job_uid: uid.map(str::to_owned),
-            pod_name: None,
-            pod_uid: None,
-            unknown: protocol::Unknown::new(),
+            ..Workload::new(ExecutorKind::Kubernetes, "n", "j")
         };
         let is_stray_to = |recorded: Option<Workload>, own: Option<&str>, terminating: bool, is_settled: bool| {
             let status = if is_settled { Status::Successful } else { Status::Running };

@@ -6,9 +6,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_nats::jetstream::{AckKind, Message, consumer, stream};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use protocol::names::subjects;
+use protocol::{digest, names::subjects};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
@@ -280,8 +279,8 @@ fn kept(subject: &str, payload: &Bytes, why: &str) -> Bytes {
     if !["executions.", "callbacks."].iter().any(|private| subject.starts_with(private)) {
         return payload.clone();
     }
-    let sha256: String = Sha256::digest(payload).iter().map(|byte| format!("{byte:02x}")).collect();
-    let told = json!({ "subject": subject, "size": payload.len(), "sha256": sha256, "why": one_line(why) });
+    let told =
+        json!({ "subject": subject, "size": payload.len(), "sha256": digest::sha256(payload), "why": one_line(why) });
     told.to_string().into()
 }
 

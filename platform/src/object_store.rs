@@ -22,7 +22,7 @@ use minio::s3::{
     segmented_bytes::SegmentedBytes,
     types::{BucketName, ObjectKey, Region, S3Api, ToStream},
 };
-use sha2::{Digest, Sha256};
+use protocol::digest;
 
 pub use self::{
     error::{Cause, StoreError},
@@ -150,7 +150,7 @@ impl ObjectStore {
     pub async fn put(&self, key: &str, content: Bytes, content_type: &str) -> Result<Stored, StoreError> {
         let failed = |source| StoreError::Put { key: key.to_owned(), source };
         let stored =
-            Stored { size: u64::try_from(content.len()).unwrap_or(u64::MAX), sha256: hex(&Sha256::digest(&content)) };
+            Stored { size: u64::try_from(content.len()).unwrap_or(u64::MAX), sha256: digest::sha256(&content) };
         let request = minio::s3::builders::PutObject::builder()
             .inner(
                 minio::s3::builders::UploadPart::builder()
@@ -365,8 +365,4 @@ fn client(settings: &StoreSettings, endpoint: &str) -> Result<MinioClient, Store
 
 fn object_key(key: &str) -> Result<ObjectKey, Cause> {
     ObjectKey::new(key).map_err(Cause::other)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

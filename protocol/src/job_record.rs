@@ -163,6 +163,21 @@ pub struct Workload {
     pub unknown: Unknown,
 }
 
+impl Workload {
+    /// What is to be made under this name: its UID and its pod are not known yet.
+    pub fn new(executor: ExecutorKind, namespace: impl Into<String>, job_name: impl Into<String>) -> Self {
+        Self {
+            executor,
+            namespace: namespace.into(),
+            job_name: job_name.into(),
+            job_uid: None,
+            pod_name: None,
+            pod_uid: None,
+            unknown: Unknown::new(),
+        }
+    }
+}
+
 /// The executors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,6 +9,8 @@ pub mod process;
 pub mod schema;
 
 pub mod callback;
+pub mod deadline;
+pub mod digest;
 pub mod evolution;
 pub mod execution;
 pub mod idempotency;

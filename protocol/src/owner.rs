@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
+
 /// Whose a job is, as its record tells it to everybody who reads events: the name of a token, which an operator chose
 /// knowing this, or a digest of who signed in, as a subject may be somebody's address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,8 +23,7 @@ impl Owner {
     pub fn subject(issuer: &str, subject: &str) -> Self {
         // No issuer has a zero byte: two pairs never run together.
         let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
-        let text: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("oidc:{text}"))
+        Self(format!("oidc:{}", hex(&digest[..16])))
     }
 
     /// The text in records.

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use platform::object_store::{ObjectStore, ObjectWriter, StoreError, Stored};
-use protocol::{JobId, job_id::Epoch, names::objects, output_members::Member};
+use protocol::{JobId, digest, job_id::Epoch, names::objects, output_members::Member};
 use sha2::{Digest, Sha256};
 
 /// Results of jobs without a bucket have at most this many bytes: they are messages.
@@ -95,7 +95,7 @@ impl Sink {
             }
             Self::Message { bytes, size, hash } => {
                 let message = (bytes.len() <= STREAM_LIMIT).then(|| bytes.freeze());
-                (Stored { size, sha256: hex(hash) }, message)
+                (Stored { size, sha256: digest::hex(&hash.finalize()) }, message)
             }
         };
         Ok(Some(KeptOutput { member: None, stored, message }))
@@ -112,7 +112,7 @@ impl Sink {
             }
             Self::Message { .. } => {
                 let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                let stored = Stored { size, sha256: hex(Sha256::new_with_prefix(&bytes)) };
+                let stored = Stored { size, sha256: digest::sha256(&bytes) };
                 (stored, (bytes.len() <= STREAM_LIMIT).then(|| bytes.into()))
             }
         };
@@ -124,8 +124,4 @@ impl Sink {
             writer.abort().await;
         }
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -93,34 +93,31 @@ pub enum StoreError {
 impl StoreError {
     /// The cause in words that anybody may read: without keys, hosts and addresses.
     pub fn public_cause(&self) -> String {
-        match self {
-            Self::Settings { .. } => "the settings of the bucket can't be used".to_owned(),
-            Self::Source { .. } => "what was to be stored could not be read".to_owned(),
-            Self::TooLarge { limit, .. } => format!("it has more than {limit} bytes"),
-            Self::Check { source, .. }
-            | Self::Put { source, .. }
-            | Self::Get { source, .. }
-            | Self::Head { source, .. }
-            | Self::Delete { source, .. }
-            | Self::List { source, .. }
-            | Self::Presign { source, .. } => match source {
-                Cause::Refused { code, .. } => format!("the bucket refused: {code}"),
-                other => other.to_string(),
-            },
+        match (self, self.cause()) {
+            (Self::Settings { .. }, _) => "the settings of the bucket can't be used".to_owned(),
+            (Self::TooLarge { limit, .. }, _) => format!("it has more than {limit} bytes"),
+            (_, Some(Cause::Refused { code, .. })) => format!("the bucket refused: {code}"),
+            (_, Some(other)) => other.to_string(),
+            (_, None) => "what was to be stored could not be read".to_owned(),
         }
     }
 
     /// True when the same action may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
+        self.cause().is_some_and(Cause::is_transient)
+    }
+
+    /// Why a request to the service failed.
+    fn cause(&self) -> Option<&Cause> {
         match self {
-            Self::Settings { .. } | Self::Source { .. } | Self::TooLarge { .. } => false,
+            Self::Settings { .. } | Self::Source { .. } | Self::TooLarge { .. } => None,
             Self::Check { source, .. }
             | Self::Put { source, .. }
             | Self::Get { source, .. }
             | Self::Head { source, .. }
             | Self::Delete { source, .. }
             | Self::List { source, .. }
-            | Self::Presign { source, .. } => source.is_transient(),
+            | Self::Presign { source, .. } => Some(source),
         }
     }
 }

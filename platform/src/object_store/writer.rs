@@ -9,10 +9,11 @@ use minio::s3::{
     segmented_bytes::SegmentedBytes,
     types::{ObjectKey, PartInfo, S3Api, UploadId},
 };
+use protocol::digest;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
-use super::{Cause, ObjectStore, StoreError, Stored, hex, object_key};
+use super::{Cause, ObjectStore, StoreError, Stored, object_key};
 
 /// The service takes no more parts than this (Amazon S3, "multipart upload limits").
 const PARTS_LIMIT: u16 = 10_000;
@@ -86,7 +87,7 @@ impl ObjectWriter {
         if !self.buffer.is_empty() {
             self.send_part().await?;
         }
-        let stored = Stored { size: self.size, sha256: hex(&std::mem::take(&mut self.hash).finalize()) };
+        let stored = Stored { size: self.size, sha256: digest::hex(&std::mem::take(&mut self.hash).finalize()) };
         if let Some(upload) = &mut self.upload {
             upload.complete().await.map_err(|source| StoreError::Put { key: self.key.clone(), source })?;
         }

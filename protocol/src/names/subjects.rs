@@ -18,9 +18,7 @@
 //!
 //! `<process>` and `<output>` are written with [`token`].
 
-use sha2::{Digest, Sha256};
-
-use crate::{Event, JobId, ProcessId, callback::CallbackKind, job_id::Epoch};
+use crate::{Event, JobId, ProcessId, callback::CallbackKind, digest, job_id::Epoch};
 
 /// The one stream.
 pub const STREAM: &str = "JOBS";
@@ -142,9 +140,7 @@ pub fn launching_consumer(process: &ProcessId) -> String {
     if token.len() <= 200 {
         format!("{LAUNCHING_CONSUMER_PREFIX}{token}")
     } else {
-        let digest = Sha256::digest(process.as_str());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{LAUNCHING_CONSUMER_PREFIX}=={hex}")
+        format!("{LAUNCHING_CONSUMER_PREFIX}=={}", digest::sha256(process.as_str()))
     }
 }
 
