@@ -116,8 +116,7 @@ pub(crate) const RESOURCES: &[Resource] = &[
         path: "/jobs/{jobID}/dismiss",
         operations: &[
             hidden(Rule::Job, || web::to(dismissal::get)),
-            // The token may be in the form: what dismissing wants is looked at where that is read.
-            Operation { verb: Verb::Post, serve: || web::to(dismissal::post), rule: Rule::Job, document: None },
+            Operation { verb: Verb::Post, serve: || web::to(dismissal::post), rule: Rule::DismissForm, document: None },
         ],
     },
     Resource {
