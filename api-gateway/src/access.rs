@@ -97,6 +97,28 @@ impl Access {
         Err(Refusal::Wrong)
     }
 
+    /// How the sources are, for metrics: a name, what it is, a number. What is not configured has none.
+    pub fn condition(&self) -> Vec<(&'static str, &'static str, usize)> {
+        let named = self.named.iter().flat_map(|named| {
+            [
+                ("named_tokens", "Named tokens in force", named.len()),
+                (
+                    "token_file_failing",
+                    "1 while the file of named tokens can't be used",
+                    usize::from(named.is_failing()),
+                ),
+            ]
+        });
+        let issuer = self.oidc.iter().flat_map(|oidc| {
+            let (keys, failing) = oidc.keys();
+            [
+                ("issuer_keys", "Keys of the issuer that are known", keys),
+                ("issuer_failing", "1 while keys can't be had of the issuer", usize::from(failing)),
+            ]
+        });
+        named.chain(issuer).collect()
+    }
+
     /// Whether anything needs a token, and none can be right.
     pub fn is_closed_by_omission(&self, configuration: &Configuration) -> bool {
         let manager = &configuration.server.manager;

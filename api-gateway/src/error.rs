@@ -94,6 +94,9 @@ pub enum GatewayError {
         /// Media types that there are.
         offered: String,
     },
+    /// There is no log of the job to read, and why.
+    #[error("{0}")]
+    NoLog(&'static str),
     /// The client asks for bytes that an output does not have.
     #[error("the output has {size} bytes, and none in this range")]
     RangeNotSatisfiable {
@@ -202,6 +205,7 @@ impl GatewayError {
             Self::JobDismissed => (StatusCode::NOT_FOUND, "job-dismissed", "the job was dismissed"),
             Self::JobEnded { .. } => (StatusCode::CONFLICT, "job-ended", "the job has ended"),
             Self::NotDismissable => (StatusCode::METHOD_NOT_ALLOWED, "not-dismissable", "the job can't be dismissed"),
+            Self::NoLog(_) => (StatusCode::NOT_FOUND, "no-log", "no log"),
             Self::NoSuchOutput(_) => (StatusCode::NOT_FOUND, "no-such-output", "no such output"),
             Self::ResultNotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable"),
             Self::RangeNotSatisfiable { .. } => {

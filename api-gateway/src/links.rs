@@ -25,6 +25,8 @@ pub mod rel {
     pub const EXECUTE: &str = "http://www.opengis.net/def/rel/ogc/1.0/execute";
     /// Results of a job.
     pub const RESULTS: &str = "http://www.opengis.net/def/rel/ogc/1.0/results";
+    /// The archived log of a job: a type of our own.
+    pub const LOG: &str = "urn:quayside:rel:log";
     /// Status of a job, to be looked at again.
     pub const MONITOR: &str = "monitor";
 }
@@ -151,6 +153,11 @@ impl Urls {
     /// One job.
     pub fn job(&self, id: &JobId) -> String {
         format!("{}/jobs/{id}", self.base)
+    }
+
+    /// The log of a job.
+    pub fn logs(&self, job: &JobId) -> String {
+        format!("{}/logs", self.job(job))
     }
 
     /// The results of one job.

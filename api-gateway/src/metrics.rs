@@ -16,7 +16,10 @@ use prometheus_client::{
 
 use protocol::callback::DeliveryState;
 
-use crate::{index::Index, memory::Memory};
+use crate::{access::Access, index::Index, memory::Memory};
+
+/// What names of metrics begin with.
+const PREFIX: &str = "quayside_gateway";
 
 /// Everything that is counted; cheap to clone.
 #[derive(Clone)]
@@ -71,7 +74,7 @@ fn request_buckets() -> Histogram {
 impl Metrics {
     /// Registers everything, the sizes of `index` and of the memory for executions and for results included.
     pub fn new(registry: &mut Registry, index: Index, [accepting, documents]: [Memory; 2]) -> Self {
-        let registry = registry.sub_registry_with_prefix("quayside_gateway");
+        let registry = registry.sub_registry_with_prefix(PREFIX);
         let inner = Inner {
             requests: Family::default(),
             durations: Family::new_with_constructor(request_buckets as fn() -> Histogram),
@@ -181,6 +184,30 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Registers how the sources of tokens are.
+pub fn watch_access(registry: &mut Registry, access: Access) {
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Sources(access)));
+}
+
+/// The sources of tokens, looked at when somebody asks.
+struct Sources(Access);
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Sources")
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, help, number) in self.0.condition() {
+            let gauge = ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

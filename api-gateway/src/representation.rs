@@ -126,9 +126,14 @@ async fn finished(gateway: &Gateway, request: &HttpRequest, answer: HttpResponse
         Kind::Job | Kind::Results if protects => "no-store",
         Kind::Description | Kind::Job | Kind::Results => "no-cache",
     };
+    let is_unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
     let headers = answer.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    }
+    // Pages that ask for a token again, too (RFC 9110, 11.6.1).
+    if is_unauthorized && !headers.contains_key(header::WWW_AUTHENTICATE) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if is_read && kind != Kind::Other {
         add_vary(headers, header::ACCEPT);

@@ -5,6 +5,7 @@ mod answer;
 mod disposition;
 mod document;
 mod lending;
+mod log;
 mod multipart;
 mod negotiation;
 mod output;

@@ -5,6 +5,7 @@ mod conformance;
 mod dismissal;
 mod execution;
 mod job;
+mod job_logs;
 mod job_output;
 mod job_results;
 mod jobs;
@@ -115,9 +116,12 @@ pub(crate) const RESOURCES: &[Resource] = &[
         path: "/jobs/{jobID}/dismiss",
         operations: &[
             hidden(Rule::Job, || web::to(dismissal::get)),
-            // The token may be in the form: what dismissing wants is looked at where that is read.
-            Operation { verb: Verb::Post, serve: || web::to(dismissal::post), rule: Rule::Job, document: None },
+            Operation { verb: Verb::Post, serve: || web::to(dismissal::post), rule: Rule::DismissForm, document: None },
         ],
+    },
+    Resource {
+        path: "/jobs/{jobID}/logs",
+        operations: &[get(Rule::Logs, || web::to(job_logs::get), operations::job_logs)],
     },
     Resource {
         path: "/jobs/{jobID}/results",

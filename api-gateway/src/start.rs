@@ -29,7 +29,7 @@ use crate::{
     jobs::Jobs,
     links::Urls,
     memory::Memory,
-    metrics::Metrics,
+    metrics::{self, Metrics},
     references::References,
     results::Values,
     settings::{GatewaySettings, NotAllowed},
@@ -130,6 +130,9 @@ async fn serve(
     if access.is_closed_by_omission(&configuration) {
         error!(variable = environment::API_TOKEN, "no token is configured: everything that needs one is refused");
     }
+    if !configuration.server.manager.protect_dismiss {
+        warn!("server.manager.protect_dismiss is false: whoever knows a job's id can remove the job");
+    }
     let bind = &configuration.server.bind;
     // A port in use is told before anything else is waited for.
     let listener = app::listen(&bind.host, bind.port, settings.backlog).map_err(|source| RunError::Listen {
@@ -148,6 +151,7 @@ async fn serve(
     let index = Index::new(settings.record_cache);
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone()]);
+    metrics::watch_access(&mut registry, access.clone());
     let health = Health::new(registry, &[feed::READY_PART]);
     let bind = platform.probe.bind;
     let probe_address = probe::serve(bind, health.clone(), shutdown.clone()).map_err(|source| RunError::Listen {

@@ -66,7 +66,7 @@ impl StatusInfo {
             updated: record.updated,
             parameters: record.parameters.clone(),
             callbacks: Vec::new(),
-            links: links(&record.job_id, record.status, urls),
+            links: links(&record.job_id, record.status, record.archive.is_readable(), urls),
         }
     }
 
@@ -100,12 +100,12 @@ impl StatusInfo {
             updated: row.updated(),
             parameters: None,
             callbacks: Vec::new(),
-            links: links(&job_id, row.status(), urls),
+            links: links(&job_id, row.status(), row.has_log(), urls),
         }
     }
 }
 
-fn links(job: &JobId, status: Status, urls: &Urls) -> Vec<Link> {
+fn links(job: &JobId, status: Status, has_log: bool, urls: &Urls) -> Vec<Link> {
     let mut links = Vec::from(pages::own_links(&urls.job(job), Form::Json, "this job"));
     match status {
         Status::Accepted | Status::Running => {
@@ -118,6 +118,10 @@ fn links(job: &JobId, status: Status, urls: &Urls) -> Vec<Link> {
         // The link leads to the exception that says what happened.
         Status::Failed => links.push(Link::json(urls.results(job), rel::RESULTS, "why this job failed")),
         Status::Dismissed => {}
+    }
+    if has_log {
+        let (href, media_type) = (urls.logs(job), Some("text/plain"));
+        links.push(Link { href, rel: rel::LOG, media_type, title: "log of this job" });
     }
     links
 }
@@ -137,7 +141,10 @@ fn optional_time<S: serde::Serializer>(value: &Option<Timestamp>, serializer: S)
 
 #[cfg(test)]
 mod tests {
-    use protocol::{configuration::PublicUrl, job_record::ArchiveState};
+    use protocol::{
+        configuration::PublicUrl,
+        job_record::{Archive, ArchiveState},
+    };
     use serde_json::{Value, json};
 
     use super::*;
@@ -188,11 +195,13 @@ mod tests {
         record.message = Some("exit code 3".into());
         record.started = Some(record.created);
         record.finished = Some(record.created);
+        record.archive = Archive { key: Some("k".into()), size: Some(1), ..Archive::new(ArchiveState::Stored) };
         let index = Index::new(1 << 20);
         index.apply_record(&record, 7);
         let wanted = Wanted { start: Start::Newest, offset: 0, limit: 1, now: record.created };
         let (id, row) = index.list(&Default::default(), wanted).jobs.remove(0);
         let row = serde_json::to_value(StatusInfo::of_row(id, &row, &urls())).unwrap();
         assert_eq!(row, shown(&record));
+        assert!(row["links"].to_string().contains("/logs"), "{row}");
     }
 }

@@ -402,6 +402,11 @@ impl Archive {
     pub fn new(state: ArchiveState) -> Self {
         Self { state, key: None, size: None, sha256: None, epoch: None, gaps: Vec::new(), unknown: Unknown::new() }
     }
+
+    /// Whether there is a log to read. A removal has the key too, of what is being deleted, but no size.
+    pub fn is_readable(&self) -> bool {
+        matches!(self.state, ArchiveState::Stored | ArchiveState::Gap) && self.key.is_some() && self.size.is_some()
+    }
 }
 
 /// Whether the archive is there.

@@ -47,6 +47,7 @@ mod image_pull;
 mod inputs;
 mod large_log;
 mod lists;
+mod logs;
 mod memory;
 mod mutated_bodies;
 mod no_store;

@@ -223,10 +223,12 @@ async fn costs(story: &mut Story, callers: &Callers, jobs: &Jobs) -> Result<()> 
 }
 
 async fn leader_reads(story: &mut Story) -> Result<u64> {
-    let probe = story.stack.service(Service::Gateway, 0)?.probe;
+    metric(story.stack.service(Service::Gateway, 0)?.probe, "leader_reads_total").await
+}
+
+async fn metric(probe: u16, name: &str) -> Result<u64> {
     let text = reqwest::get(format!("http://127.0.0.1:{probe}/metrics")).await?.text().await?;
-    let line =
-        text.lines().find(|line| line.starts_with("quayside_gateway_leader_reads_total ")).context("no metric")?;
+    let line = text.lines().find(|line| line.starts_with(&format!("quayside_gateway_{name} "))).context("no metric")?;
     Ok(line.rsplit(' ').next().context("no value")?.parse()?)
 }
 
@@ -327,6 +329,7 @@ fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) -> Result<()> {
 async fn tokens_come_and_go_without_a_restart() {
     tell("tenants-tokens", setting("protect_jobs: true"), async |story| {
         let callers = callers::start(story, 1).await?;
+        let probe = story.stack.service(Service::Gateway, 0)?.probe;
         let list = async |caller: Caller| Ok::<_, anyhow::Error>(callers.get(story, caller, 0, "/jobs").await?.0);
         let until = async |caller: Caller, expected: u16| {
             wait_until(&format!("{caller:?} is answered {expected}"), LIMIT, || async {
@@ -348,6 +351,10 @@ async fn tokens_come_and_go_without_a_restart() {
         })
         .await?;
         ensure!(log.contains("ERROR") && !log.contains("SENSITIVE"), "{log}");
+        ensure!(
+            metric(probe, "token_file_failing").await? == 1 && metric(probe, "issuer_failing").await? == 0,
+            "metrics"
+        );
         ensure!(list(Caller::OtherTenant).await? == 200, "a broken file changes nothing");
         callers::write_tokens(story, |name| name != "other")?;
         until(Caller::Tenant, 200).await?;

@@ -5,7 +5,10 @@ mod read;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,7 @@ pub struct NamedTokens {
     /// Processes that are configured: naming another one is no mistake, and worth a word.
     known: Arc<[String]>,
     current: Arc<RwLock<Read>>,
+    failing: Arc<AtomicBool>,
 }
 
 /// A token, as its digest.
@@ -48,7 +52,8 @@ impl NamedTokens {
     /// When it can't be read, or holds mistakes: all of them.
     pub fn read(path: &Path, configuration: &Configuration) -> Result<Self, TokenFileError> {
         let known = configuration.processes.keys().map(|id| id.as_str().to_owned()).collect();
-        let tokens = Self { path: path.to_owned(), known, current: Arc::new(RwLock::new(read(path)?)) };
+        let tokens =
+            Self { path: path.to_owned(), known, current: Arc::new(RwLock::new(read(path)?)), failing: Arc::default() };
         tokens.tell();
         Ok(tokens)
     }
@@ -67,6 +72,14 @@ impl NamedTokens {
         Some(if has_expired { Err(Refusal::Expired) } else { Ok(entry.caller.clone()) })
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).entries.len()
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Takes up what changes in the file, until `shutdown`. While it can't be used the tokens stay as they were.
     pub async fn keep_up(self, shutdown: CancellationToken) {
         let mut trouble = None;
@@ -77,6 +90,7 @@ impl NamedTokens {
             }
             let path = self.path.clone();
             let read = tokio::task::spawn_blocking(move || read(&path)).await;
+            self.failing.store(!matches!(read, Ok(Ok(_))), Ordering::Relaxed);
             match read {
                 Ok(Ok(read)) => {
                     let is_new = {
@@ -163,10 +177,11 @@ mod tests {
         tokio::time::sleep(3 * EVERY).await;
         fs::remove_file(&path).unwrap();
         tokio::time::sleep(3 * EVERY).await;
-        assert!(of(&tokens, "third").is_some(), "a broken file changes nothing");
+        assert!(of(&tokens, "third").is_some() && tokens.is_failing(), "a broken file changes nothing");
         write(&[]);
         fs::write(&path, "tokens: []").unwrap();
         until("third", false).await;
+        assert!(!tokens.is_failing() && tokens.len() == 0);
         shutdown.cancel();
         task.await.unwrap();
     }

@@ -52,6 +52,11 @@ impl Oidc {
         &self.0.issuer
     }
 
+    /// How many keys are known, and whether the issuer failed to answer last.
+    pub(super) fn keys(&self) -> (usize, bool) {
+        (self.0.keys.current().map_or(0, |set| set.len()), self.0.keys.is_failing())
+    }
+
     /// Whose token this is; `None` of one that has not the form of a JSON Web Token.
     pub(super) async fn identify(&self, token: &str) -> Option<Result<Caller, Refusal>> {
         match Shape::of(token) {

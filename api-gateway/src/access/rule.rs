@@ -11,6 +11,9 @@ pub enum Rule {
     Execute,
     /// Dismissing or removing a job.
     Dismiss,
+    /// Dismissing by a page's form, whose token may be a field: as [`Self::Dismiss`], which is held against the form where that is
+    /// read ([`super::Admission::to_dismiss`]). To come that far takes what looking at the job does.
+    DismissForm,
     /// The list of jobs.
     List,
     /// Status and results of one job.
@@ -32,7 +35,8 @@ pub enum Need {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 6] = [Self::Open, Self::Execute, Self::Dismiss, Self::List, Self::Job, Self::Logs];
+    pub const ALL: [Self; 7] =
+        [Self::Open, Self::Execute, Self::Dismiss, Self::DismissForm, Self::List, Self::Job, Self::Logs];
 
     /// What it asks for under these settings.
     pub fn need(self, manager: &Manager) -> Need {
@@ -43,9 +47,9 @@ impl Rule {
             (Self::Dismiss, _) => Need::Nothing,
             (Self::List | Self::Logs, None | Some(true)) => Need::Token,
             (Self::List | Self::Logs, Some(false)) => Need::Nothing,
-            (Self::Job, Some(true)) => Need::Token,
+            (Self::Job | Self::DismissForm, Some(true)) => Need::Token,
             // A job's id can't be guessed, and suffices.
-            (Self::Job, None | Some(false)) => Need::Nothing,
+            (Self::Job | Self::DismissForm, None | Some(false)) => Need::Nothing,
         }
     }
 }
@@ -60,9 +64,9 @@ mod tests {
         use Need::{AsTheProcessSays, Nothing, Token};
         let mut manager = testing::configuration().server.manager;
         for (protect_jobs, expected) in [
-            (None, [Nothing, AsTheProcessSays, Token, Token, Nothing, Token]),
-            (Some(true), [Nothing, AsTheProcessSays, Token, Token, Token, Token]),
-            (Some(false), [Nothing, AsTheProcessSays, Token, Nothing, Nothing, Nothing]),
+            (None, [Nothing, AsTheProcessSays, Token, Nothing, Token, Nothing, Token]),
+            (Some(true), [Nothing, AsTheProcessSays, Token, Token, Token, Token, Token]),
+            (Some(false), [Nothing, AsTheProcessSays, Token, Nothing, Nothing, Nothing, Nothing]),
         ] {
             manager.protect_jobs = protect_jobs;
             assert_eq!(Rule::ALL.map(|rule| rule.need(&manager)), expected, "{protect_jobs:?}");

@@ -14,6 +14,7 @@ pub struct Row {
     updated: i64,
     status: Status,
     progress: u8,
+    has_log: bool,
 }
 
 /// What many jobs have in common: each pair is kept once.
@@ -42,6 +43,7 @@ impl Row {
             updated: record.updated.as_microsecond(),
             status: record.status,
             progress: record.progress.unwrap_or(UNKNOWN),
+            has_log: record.archive.is_readable(),
         }
     }
 
@@ -67,6 +69,11 @@ impl Row {
     /// The message, shortened.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// Whether there is a log to read.
+    pub fn has_log(&self) -> bool {
+        self.has_log
     }
 
     /// Percent done.

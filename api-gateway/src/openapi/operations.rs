@@ -123,6 +123,26 @@ pub(crate) fn dismiss(_: &Context<'_>) -> Value {
         .finish()
 }
 
+pub(crate) fn job_logs(_: &Context<'_>) -> Value {
+    let value = |description: &str| {
+        let headers = [("ETag", "Hash of the log"), ("Accept-Ranges", "Ranges that can be asked for: bytes")];
+        let text = json!({"schema": {"type": "string"}});
+        answers::with_headers(json!({"description": description, "content": {"text/plain": text}}), &headers)
+    };
+    let forms = json!({"type": "string", "enum": ["txt"]});
+    Operation::new("jobLogs", "jobs", "The log of one job")
+        .description("The archived log, or the one range of it that the header Range asks for.")
+        .parameters(shared(&["jobID", "Range", "If-Range", "If-None-Match"]))
+        .parameters([json!({
+            "name": "f", "in": "query", "required": false, "schema": forms, "description": "Form of the answer",
+        })])
+        .answer(200, value("The log"))
+        .answer(206, answers::with_headers(value("A part of the log"), &[("Content-Range", "Which part it is")]))
+        .answer(304, answers::empty("What the client has is still right"))
+        .exceptions(&[404, 416])
+        .finish()
+}
+
 pub(crate) fn job_results(_: &Context<'_>) -> Value {
     let results =
         json!({"description": "The results, in the form that was asked for at execution", "content": {"*/*": {}}});

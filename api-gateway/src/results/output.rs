@@ -15,12 +15,12 @@ use super::{
     disposition,
     lending::lent,
     negotiation::Accept,
-    printed::Printed,
+    printed::{Output, Printed},
     range::{self, Wanted},
     successful,
     values::Values,
 };
-use crate::{error::GatewayError, media_type};
+use crate::{error::GatewayError, media_type, memory::Portion};
 
 impl Values {
     /// The bytes of one output of a job.
@@ -36,6 +36,16 @@ impl Values {
         successful(record, &self.urls.job(&record.job_id))?;
         let (printed, held) = Printed::of(record, self).await?;
         let output = printed.find(id).ok_or_else(|| printed.has_none())?;
+        self.sent(output, held, request).await
+    }
+
+    /// The bytes of an output, or of what is like one, as the request wants them.
+    pub(super) async fn sent(
+        &self,
+        output: &Output,
+        held: Option<Portion>,
+        request: &HttpRequest,
+    ) -> Result<HttpResponse, GatewayError> {
         if Accept::of(request.headers()).excludes(&output.media_type) {
             return Err(GatewayError::ResultNotAcceptable { offered: output.media_type.clone() });
         }

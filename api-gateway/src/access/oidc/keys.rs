@@ -5,7 +5,10 @@ mod fetch;
 mod set;
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,7 @@ pub(super) struct Keys {
     current: Arc<RwLock<Option<Arc<KeySet>>>>,
     /// When the issuer was asked last; held while it is asked.
     asked: Mutex<Option<Instant>>,
+    failing: AtomicBool,
 }
 
 impl Keys {
@@ -39,12 +43,18 @@ impl Keys {
             refresh: settings.refresh,
             current: Arc::default(),
             asked: Mutex::default(),
+            failing: AtomicBool::default(),
         })
     }
 
     /// The keys that are known.
     pub(super) fn current(&self) -> Option<Arc<KeySet>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether keys could not be had when the issuer was asked last.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// The keys that are known once the issuer was asked, unless that was a moment ago.
@@ -76,6 +86,7 @@ impl Keys {
         let issuer = self.issuer.clone();
         // A task of its own, where the client belongs, and which a request that is given up does not end.
         let fetched = self.runtime.spawn(async move { issuer.keys().await }).await;
+        self.failing.store(!matches!(fetched, Ok(Ok(_))), Ordering::Relaxed);
         match fetched {
             Ok(Ok(set)) => {
                 let ids = set.ids();

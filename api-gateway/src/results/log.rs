@@ -1,0 +1,82 @@
+//! The archived log of a job, or a range of it.
+
+use actix_web::{HttpRequest, HttpResponse};
+use protocol::{
+    JobRecord,
+    job_record::{Archive, ArchiveState, Place},
+};
+
+use super::{
+    printed::{Content, Output},
+    values::Values,
+};
+use crate::error::GatewayError;
+
+/// Logs are what containers wrote: nobody knows their encoding, and most are of this one.
+const LOG: &str = "text/plain; charset=utf-8";
+
+impl Values {
+    /// The bytes of a job's log.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be read.
+    pub async fn log(&self, record: &JobRecord, request: &HttpRequest) -> Result<HttpResponse, GatewayError> {
+        self.sent(&archived(record)?, None, request).await
+    }
+}
+
+fn archived(record: &JobRecord) -> Result<Output, GatewayError> {
+    let Archive { state, key, size, sha256, .. } = &record.archive;
+    match (key, size) {
+        (Some(key), Some(size)) if record.archive.is_readable() => Ok(Output {
+            id: format!("{}-log", record.job_id),
+            media_type: LOG.to_owned(),
+            size: *size,
+            sha256: sha256.clone().unwrap_or_default(),
+            content: Content::Stored(Place::Object(key.clone())),
+        }),
+        _ => Err(GatewayError::NoLog(why(*state))),
+    }
+}
+
+fn why(state: ArchiveState) -> &'static str {
+    match state {
+        ArchiveState::Pending => "the log of the job is not archived yet",
+        ArchiveState::Unavailable => "log storage is not configured: the log is archived once it is",
+        ArchiveState::Off => "the log of the job is not archived: the job was never launched, or archives are off",
+        ArchiveState::Stored | ArchiveState::Gap | ArchiveState::Other(_) => "the job left no log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use protocol::JobId;
+
+    use super::*;
+
+    fn record(archive: Archive) -> JobRecord {
+        let id = JobId::generate(1000);
+        let created = Timestamp::UNIX_EPOCH;
+        JobRecord { archive, ..JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), created, ArchiveState::Off) }
+    }
+
+    #[test]
+    fn a_log_is_there_once_it_is_archived() {
+        let stored = |state| Archive { key: Some("k".into()), size: Some(3), ..Archive::new(state) };
+        for state in [ArchiveState::Stored, ArchiveState::Gap] {
+            let output = archived(&record(stored(state))).unwrap();
+            assert_eq!((output.size, output.content), (3, Content::Stored(Place::Object("k".into()))));
+        }
+        for archive in [
+            Archive::new(ArchiveState::Pending),
+            Archive::new(ArchiveState::Unavailable),
+            Archive::new(ArchiveState::Off),
+            Archive::new(ArchiveState::Gap),
+            // A removal names the key of what is being deleted.
+            Archive { key: Some("k".into()), ..Archive::new(ArchiveState::Stored) },
+        ] {
+            assert!(matches!(archived(&record(archive)), Err(GatewayError::NoLog(_))));
+        }
+    }
+}
