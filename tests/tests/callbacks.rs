@@ -478,6 +478,61 @@ async fn a_callback_whose_event_was_lost_is_made_by_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn results_too_large_for_a_document_come_by_reference_and_what_became_of_it_is_forgotten_in_time() {
+    let setting = setting(&echo())
+        .with("QUAYSIDE_GATEWAY__MAX_DOCUMENT", "100")
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__KEEP_DONE", "2");
+    tell("callbacks-large", setting, async |story| {
+        let receiver = Receiver::start(0, Manner::status(200)).await?;
+        let text = "x".repeat(300);
+        let body = json!({"inputs": {"text": text}, "subscriber": {"successUri": receiver.url("/done")}});
+        let job = submit(story, "echo", body).await?;
+        let told = receiver.wait_for("/done", 1, LIMIT).await?[0].json()?;
+        end_to_end::ogc_schemas::check("results", &told)?;
+        let url = told["out"]["href"].as_str().with_context(|| told.to_string())?;
+        let value: Value = story.http.get(url).send().await?.json().await?;
+        ensure!(value["text"] == text && told["out"]["type"] == "application/json", "{told}");
+        story.wait_done(&job).await?;
+        wait_until("nothing is told of it any more", LIMIT, || async {
+            let (status, left) = (story.status(&job).await?, subjects_left(story).await?);
+            ensure!(status.get("callbacks").is_none() && left.is_empty(), "{status} {left:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(receiver.received().len() == 1, "{:?}", receiver.received());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_told_to_stop_does_not_wait_for_a_slow_receiver() {
+    let mut setting = setting(&echo()).with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "100");
+    setting.start_services = false;
+    tell("callbacks-stop", setting, async |story| {
+        for service in Service::ALL {
+            story.stack.start_service(service, 0, &[])?;
+        }
+        story.stack.wait_ready().await?;
+        let receiver = Receiver::start(0, Manner::SaysNothing).await?;
+        let body = json!({"inputs": {"text": "a"}, "subscriber": {"successUri": receiver.url("/done")}});
+        let job = submit(story, "echo", body).await?;
+        receiver.wait_for("/done", 1, LIMIT).await?;
+        let began = std::time::Instant::now();
+        let program = &mut story.stack.service(Service::Gateway, 0)?.program;
+        let status = program.stop(Duration::from_secs(60)).await?;
+        ensure!(status.success() && began.elapsed() < Duration::from_secs(20), "{status} {:?}", began.elapsed());
+        receiver.behave(Manner::status(200));
+        story.stack.start_service(Service::Gateway, 0, &[])?;
+        story.stack.wait_ready().await?;
+        callback(story, &job, "success", "delivered").await?;
+        ensure!(ids(&receiver.received()).len() == 1, "{:?}", receiver.received());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_job_calls_nobody_and_leaves_nothing() {
     tell("callbacks-removed", setting(&echo()), async |story| {
         let receiver = Receiver::start(0, Manner::status(503)).await?;

@@ -4,15 +4,20 @@
 mod bodies;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
     services::Service,
     stack::StoreChoice,
-    story::{Backend, Setting, tell},
+    story::{Backend, Setting, Story, tell},
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use platform::{
+    nats::{self, NatsSettings},
+    publish,
+};
+use protocol::{JobRecord, callback::Subscription, names::subjects::subscription};
 use serde_json::Value;
 
 const BODIES: usize = 10_000;
@@ -70,11 +75,38 @@ async fn mutated_bodies_are_all_answered_and_none_is_accepted_that_violates_its_
                 anyhow::bail!("seed {seed}: accepted by {process}: {inputs}: {why}");
             }
         }
+        let told = subscribers(story, &requests).await?;
+        ensure!(told > 0, "seed {seed}: nobody subscribed");
         let log = std::fs::read_to_string(story.stack.logs().join("api-gateway-0.log"))?;
         ensure!(!log.contains("panicked") && !log.contains("a request failed"), "seed {seed}: {log}");
         Ok(())
     })
     .await;
+}
+
+/// How many of the accepted have subscribers, all of which may be called.
+async fn subscribers(story: &Story, requests: &[(String, Value)]) -> Result<usize> {
+    let settings = NatsSettings { url: story.stack.nats.url(), ..NatsSettings::default() };
+    let nats = nats::connect(&settings, "story").await?;
+    let mut count = 0;
+    for (_, request) in requests.iter().filter(|(_, request)| request["record"].get("callbacks").is_some()) {
+        let record: JobRecord = serde_json::from_value(request["record"].clone())?;
+        let subject = subscription(&record.process_id, &record.job_id);
+        let (told, _) = publish::last_callback::<Subscription>(&nats, &subject).await?.context("no subscription")?;
+        ensure!(told.kinds() == record.callbacks, "{:?} of {:?}", record.callbacks, told.kinds());
+        for kind in told.kinds() {
+            let url = reqwest::Url::parse(told.uri(kind).context("nobody")?.reveal())?;
+            let is_inner = match url.host_str().map(str::parse::<Ipv4Addr>) {
+                Some(Ok(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+                Some(Err(_)) => false,
+                None => true,
+            };
+            let is_right = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
+            ensure!(is_right && !is_inner, "{url} was accepted");
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 #[test]

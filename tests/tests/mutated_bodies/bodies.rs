@@ -80,6 +80,11 @@ pub(super) fn right() -> Vec<(&'static str, Value)> {
         ("echo", json!({"inputs": {"echoInput": "a"}})),
         (
             "echo",
+            json!({"inputs": {"echoInput": "a"}, "subscriber": {"successUri": "https://hooks.example.org/done?key=a",
+                "inProgressUri": "https://hooks.example.org:8443/", "failedUri": "https://93.184.216.34/failed"}}),
+        ),
+        (
+            "echo",
             json!({"inputs": {"echoInput": "a", "arrayInput": [1, 2], "bboxInput": {"bbox": [1, 2, 3, 4]}, "mixedInput": "m",
                 "objectInput": {"name": "n", "size": 1.5}, "binaryInput": "TWFu", "pause": 1}, "response": "document"}),
         ),
