@@ -131,7 +131,9 @@
       keep(token);
       account();
       if (form.dataset.signIn) {
-        await show(await request(location.href));
+        const answer = await request(location.href);
+        if (answer.status === 403) keep(null);
+        await show(answer);
       } else {
         location.assign(onward());
       }

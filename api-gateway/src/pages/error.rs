@@ -14,7 +14,7 @@ struct Failure<'a> {
     heading: String,
     kind: &'a str,
     instance: &'a str,
-    detail: &'a str,
+    detail: String,
     errors: Vec<String>,
     /// Whether it would be shown to who signs in.
     is_signed_out: bool,
@@ -27,19 +27,21 @@ pub(crate) fn page(request: &HttpRequest, told: &Told<'_>) -> Option<HttpRespons
     let gateway = request.app_data::<web::Data<Gateway>>()?;
     let language = language::of(request, &gateway.configuration.server.languages);
     let is_refused = matches!(told.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    let mut heading = told.title.to_owned();
-    if let Some(first) = heading.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
+    let is_signed_out = is_refused && told.can_sign_in && gateway.access.has_source();
+    let heading = match is_signed_out {
+        true => "Sign in to see this".to_owned(),
+        false => super::capitalized(told.title),
+    };
+    let detail = super::capitalized(told.detail);
     let page = Failure {
         site: Site::of(gateway, request, language, Section::None),
         status: told.status.to_string(),
         heading,
         kind: told.kind,
         instance: told.instance,
-        detail: told.detail,
-        errors: told.violations.iter().map(ToString::to_string).collect(),
-        is_signed_out: is_refused && told.can_sign_in && gateway.access.has_source(),
+        detail,
+        errors: told.violations.iter().map(|it| super::capitalized(&it.to_string())).collect(),
+        is_signed_out,
         is_wrong: is_refused && told.status == StatusCode::FORBIDDEN,
         onward: onward(gateway, request),
     };

@@ -205,7 +205,7 @@ async fn a_form_of_another_site_is_refused() {
             ("x-nothing", ""),
         ] {
             let refused = call(&gateway, post(&path, body).insert_header((name, value))).await;
-            assert!(refused.status == 403 && refused.text.contains("sent by another site"), "{path} {name} {value}");
+            assert!(refused.status == 403 && refused.text.contains("form was sent by another site"), "{path} {name} {value}");
         }
         let both = post(&path, body).insert_header(OWN).insert_header(("sec-fetch-site", "cross-site"));
         assert_eq!(call(&gateway, both).await.status, 403, "{path}");
@@ -224,11 +224,11 @@ async fn what_does_not_fit_comes_back_beside_its_field_with_all_that_was_typed()
     let answer = call(&gateway, execution("form", body)).await;
     assert!(answer.status == 400 && answer.is_page(), "{}", answer.text);
     for part in [
-        "<p class=\"error\" id=\"i0-error\">expected text of the pattern",
-        "<p class=\"error\" id=\"i2-error\">expected at most 10</p>",
-        "id=\"i10-error\">value 2: expected a number</p>",
-        "this is not JSON: line 1, column 1</p>",
-        "choose at least one",
+        "<p class=\"error\" id=\"i0-error\">Expected text of the pattern",
+        "<p class=\"error\" id=\"i2-error\">Expected at most 10</p>",
+        "id=\"i10-error\">Value 2: expected a number</p>",
+        "This is not JSON: line 1, column 1</p>",
+        "Outputs: choose at least one",
         "value=\"&#60;script&#62;\"",
         "name=\"value:several\" value=\"x\"",
         "name=\"west:area\" value=\"1\"",

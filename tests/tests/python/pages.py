@@ -237,7 +237,7 @@ def form(play):
         alert = page.get_by_role("alert")
         expect(alert).to_contain_text("It was not run")
         expect(alert.get_by_role("listitem")).to_have_count(3)
-        expect(box(page, "Passes")).to_have_accessible_description(re.compile("expected at most 10"))
+        expect(box(page, "Passes")).to_have_accessible_description(re.compile("Expected at most 10"))
         expect(box(page, "Passes")).to_have_value("11")
         expect(box(page, "Levels, value 1")).to_have_value("1")
         expect(box(page, "Options")).to_have_accessible_description(re.compile("not JSON"))
@@ -288,7 +288,7 @@ def plain(play):
         expect(box(page, "Name required")).to_have_value("North Shore")
         box(page, "Options").fill("{nonsense")
         page.get_by_role("button", name="Run", exact=True).click()
-        expect(page.get_by_role("alert")).to_contain_text("Options: this is not JSON")
+        expect(page.get_by_role("alert")).to_contain_text("Options: This is not JSON")
         page.screenshot(path=pathlib.Path(SHOTS) / "plain-violation.png", full_page=True)
         box(page, "Options").fill('{"size": 1}')
         box(page, "Pause").fill("2")
@@ -307,7 +307,7 @@ def plain(play):
         box(page, "Name required").fill("Guarded")
         page.locator("#token").fill("wrong")
         page.get_by_role("button", name="Run", exact=True).click()
-        expect(page.locator("#token")).to_have_accessible_description(re.compile("the token is wrong"))
+        expect(page.locator("#token")).to_have_accessible_description(re.compile("The token is wrong"))
         expect(page.locator("#token")).to_have_value("")
         assert "wrong" not in box(page, "Name required").input_value()
         page.locator("#token").fill(TOKEN)
@@ -321,7 +321,7 @@ def protected(play):
     with browser(play) as it:
         page = it.page
         it.open("/jobs", 401)
-        expect(page.get_by_role("heading", level=1)).to_have_text("Unauthorized")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in to see this")
         it.sound("protected-signed-out")
         it.expected.add(403)
         page.locator("#token").fill("wrong")
@@ -354,7 +354,7 @@ def protected(play):
         assert other.goto(f"{URL}/jobs").status == 401
         other.close()
         page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Unauthorized")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in to see this")
         assert page.evaluate("sessionStorage.length") == 0
         page.goto(f"{URL}/signin")
         page.locator("#token").fill(TOKEN)

@@ -10,7 +10,7 @@ use super::{
     control::{Control, Count, Field, Number, Text, TextKind},
     fields::{self, CHOOSES_OUTPUTS, Fields, MODE, OUTPUT, Part, TOKEN, WAIT},
 };
-use crate::{access, validate::Violation};
+use crate::{access, pages::capitalized, validate::Violation};
 
 /// Rows that are shown beyond those that are filled in.
 const SPARE: usize = 2;
@@ -123,11 +123,11 @@ impl Form {
         let is_token = |id: &str| process.check_auth && id == access::TOKEN_INPUT;
         let mut inputs = Vec::new();
         for (place, (id, it)) in description.inputs.iter().enumerate().filter(|(_, (id, _))| !is_token(id)) {
-            let errors = violations.iter().filter(|it| it.input() == Some(id)).map(Violation::of_value).collect();
+            let errors = violations.iter().filter(|it| it.input() == Some(id)).map(|it| capitalized(&it.of_value())).collect();
             inputs.push(input(format!("i{place}"), id, it, language, fields, errors));
         }
         let known = |violation: &&Violation| violation.input().is_some_and(|id| inputs.iter().any(|it| it.id == id));
-        let errors = violations.iter().filter(|it| !known(it)).map(Violation::to_string).collect();
+        let errors = violations.iter().filter(|it| !known(it)).map(|it| capitalized(&it.to_string())).collect();
         let summary = inputs.iter().filter(|it| !it.errors.is_empty());
         let summary = summary.map(|it| (it.key.clone(), format!("{}: {}", it.title, it.errors[0]))).collect();
         let options = description.job_control_options;
@@ -157,6 +157,7 @@ impl Form {
 
     /// Says what is wrong with the token.
     pub(crate) fn refuse_token(&mut self, message: String) {
+        let message = capitalized(&message);
         self.summary.push((TOKEN.to_owned(), message.clone()));
         self.token = Some(Token { error: Some(message) });
     }

@@ -99,9 +99,7 @@ async fn refused(
     if let Err(refusal) = admitted {
         return refusal.into();
     }
-    if let Err(GatewayError::InvalidParameters(more)) =
-        asked.against(process, &gateway.schemas, gateway.callbacks.policy())
-    {
+    if let Err(GatewayError::InvalidParameters(more)) = asked.against(process, &gateway.schemas, gateway.callbacks.policy()) {
         // An input that can't be said as JSON was left out: that it is missing is not what is wrong with it.
         let is_said = |it: &Violation| it.input().is_some() && violations.iter().any(|said| said.input() == it.input());
         let more: Vec<Violation> = more.into_iter().filter(|it| !is_said(it)).collect();
