@@ -132,12 +132,91 @@
       account();
       if (form.dataset.signIn) {
         const answer = await request(location.href);
-        if (answer.status === 403) keep(null);
+        if (answer.status === 403 || answer.status === 401) keep(null);
         await show(answer);
       } else {
         location.assign(onward());
       }
     });
+  }
+
+  // Signing in with the organisation: an authorization code, proved by S256 (RFC 7636), for which the issuer gives a token.
+  const PENDING = "quayside.sign-in";
+  const random = () => encode(crypto.getRandomValues(new Uint8Array(32)));
+  const encode = (bytes) => btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  const decode = (text) => {
+    const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
+    return new TextDecoder().decode(Uint8Array.from(binary, (letter) => letter.charCodeAt(0)));
+  };
+
+  async function discovery(issuer) {
+    const answer = await fetch(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`, { credentials: "omit" });
+    const told = await answer.json();
+    if (told.issuer !== issuer) throw new Error("it calls itself otherwise");
+    return told;
+  }
+
+  async function leave(button) {
+    if (!crypto.subtle) throw new Error("this browser proves nothing to it where the connection is not encrypted");
+    const { issuer, client, back } = button.dataset;
+    const { authorization_endpoint: endpoint } = await discovery(issuer);
+    const pending = { state: random(), nonce: random(), verifier: random(), next: onward() };
+    sessionStorage.setItem(PENDING, JSON.stringify(pending));
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(pending.verifier)));
+    const url = new URL(endpoint);
+    const asked = {
+      response_type: "code", client_id: client, redirect_uri: back, scope: "openid", state: pending.state,
+      nonce: pending.nonce, code_challenge: encode(digest), code_challenge_method: "S256",
+    };
+    for (const [name, value] of Object.entries(asked)) url.searchParams.set(name, value);
+    location.assign(url);
+  }
+
+  // Back from the issuer. Whatever comes is good for one try only.
+  async function arrive(button, answered) {
+    const pending = JSON.parse(sessionStorage.getItem(PENDING) || "null");
+    sessionStorage.removeItem(PENDING);
+    history.replaceState(null, "", location.pathname);
+    const { issuer, client, back } = button.dataset;
+    if (!pending || answered.get("state") !== pending.state) throw new Error("this is not the answer to a question of this tab");
+    if (answered.has("iss") && answered.get("iss") !== issuer) throw new Error("someone else has answered");
+    if (!answered.get("code")) throw new Error("it does not let you in");
+    const { token_endpoint: endpoint } = await discovery(issuer);
+    const body = new URLSearchParams({
+      grant_type: "authorization_code", client_id: client, redirect_uri: back, code: answered.get("code"),
+      code_verifier: pending.verifier,
+    });
+    const answer = await fetch(endpoint, { method: "POST", body, credentials: "omit" });
+    const tokens = await answer.json();
+    if (!answer.ok || !tokens.access_token || !tokens.id_token) throw new Error("it gives no token");
+    // It comes from the issuer itself: its claims are held against what was asked for, its signature says no more.
+    const claims = JSON.parse(decode(tokens.id_token.split(".")[1]));
+    const audience = [].concat(claims.aud);
+    if (claims.iss !== issuer || !audience.includes(client) || claims.nonce !== pending.nonce) {
+      throw new Error("the token is for someone else");
+    }
+    keep(tokens.access_token);
+    location.replace(pending.next);
+  }
+
+  function issuer() {
+    const button = document.querySelector("button[data-issuer]");
+    if (!button) return;
+    button.hidden = false;
+    const attempt = async (way) => {
+      button.setAttribute("aria-busy", "true");
+      try {
+        await way();
+      } catch (error) {
+        const place = document.getElementById("sign-in-error");
+        place.hidden = false;
+        place.textContent = `Signing in did not work: ${error.message}. Try again.`;
+        button.removeAttribute("aria-busy");
+      }
+    };
+    button.addEventListener("click", () => attempt(() => leave(button)));
+    const answered = new URLSearchParams(location.search);
+    if (answered.has("code") || answered.has("error")) attempt(() => arrive(button, answered));
   }
 
   // A page that was refused to a plain link, to who has a token.
@@ -148,7 +227,7 @@
     try {
       const answer = await request(location.href);
       if (isPage(answer)) {
-        if (answer.status === 403) keep(null);
+        if (answer.status === 403 || answer.status === 401) keep(null);
         await show(answer);
       } else if (answer.ok) {
         await save(answer, location.pathname.split("/").pop());
@@ -281,5 +360,6 @@
   }
 
   prepare();
+  issuer();
   retry();
 })();

@@ -258,16 +258,13 @@ impl GatewayError {
         let errors = violations.iter().any(Violation::has_place).then_some(violations);
         let kind = format!("{TYPES}{kind}");
         if pages::form_of_error(request) == pages::Form::Html {
-            let can_sign_in = matches!(self, Self::Refused(refusal) if *refusal != Refusal::Closed);
+            let can_sign_in =
+                matches!(self, Self::Refused(refusal) if !matches!(refusal, Refusal::Closed | Refusal::NotNow));
+            let is_wrong = can_sign_in && !matches!(self, Self::Refused(Refusal::Missing));
             let (kind, instance, detail) = (&kind, &instance, &self.to_string());
-            let told = Told { status, kind, title, detail, instance, violations, can_sign_in };
-            if let Some(mut page) = pages::error::page(request, &told) {
-                for (name, value) in self.head(status) {
-                    if let Ok(value) = header::HeaderValue::from_str(&value) {
-                        page.headers_mut().insert(name, value);
-                    }
-                }
-                return page;
+            let told = Told { status, kind, title, detail, instance, violations, can_sign_in, is_wrong };
+            if let Some(page) = pages::error::page(request, &told) {
+                return self.with_head(page);
             }
         }
         let body = Exception { kind, title, status: status.as_u16(), detail: self, instance, errors };
@@ -279,6 +276,16 @@ impl GatewayError {
             Ok(text) => answer.content_type(media_type(request)).body(text),
             Err(_) => answer.finish(),
         }
+    }
+
+    /// An answer in another form that says the same in its head.
+    pub(crate) fn with_head(&self, mut answer: HttpResponse) -> HttpResponse {
+        for (name, value) in self.head(answer.status()) {
+            if let Ok(value) = header::HeaderValue::from_str(&value) {
+                answer.headers_mut().insert(name, value);
+            }
+        }
+        answer
     }
 
     /// What the head says beside the body.
@@ -321,6 +328,8 @@ pub(crate) struct Told<'a> {
     pub(crate) violations: &'a [Violation],
     /// Whether another token would do.
     pub(crate) can_sign_in: bool,
+    /// Whether there was one, and it would not.
+    pub(crate) is_wrong: bool,
 }
 
 /// The HTTP status of a failed job's results: what the client sent was checked before the job was taken, so that every

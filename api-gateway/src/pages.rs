@@ -184,10 +184,23 @@ pub(crate) fn page(
     status: StatusCode,
     template: &impl Template,
 ) -> Result<HttpResponse, GatewayError> {
+    page_that_talks_to(gateway, status, template, &[])
+}
+
+/// Sends a page whose script may talk to others, too.
+///
+/// # Errors
+/// When the template can't be filled in.
+pub(crate) fn page_that_talks_to(
+    gateway: &Gateway,
+    status: StatusCode,
+    template: &impl Template,
+    origins: &[String],
+) -> Result<HttpResponse, GatewayError> {
     let text = template.render().map_err(GatewayError::internal)?;
     Ok(HttpResponse::build(status)
         .content_type(HTML)
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy(&gateway.urls)))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy(&gateway.urls, origins)))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         // Forms are held against their origin, which browsers leave out where nothing may be told.
         .insert_header((header::REFERRER_POLICY, "same-origin"))
@@ -196,11 +209,12 @@ pub(crate) fn page(
 
 /// Only what this server sends is run, shown and talked to. It is also named by its public address: a page that was opened
 /// at another one, such as `localhost`, looks the same there.
-fn policy(urls: &Urls) -> String {
+fn policy(urls: &Urls, others: &[String]) -> String {
     let own = urls.origin();
+    let others: String = others.iter().map(|origin| format!(" {origin}")).collect();
     format!(
         "default-src 'none'; script-src 'self' {own}; style-src 'self' {own}; img-src 'self' {own} data: blob:; \
-         connect-src 'self' {own}; form-action 'self' {own}; base-uri 'none'; frame-ancestors 'none'"
+         connect-src 'self' {own}{others}; form-action 'self' {own}; base-uri 'none'; frame-ancestors 'none'"
     )
 }
 

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use end_to_end::{
-    chromium, python,
-    story::{Backend, Setting, TOKEN, tell},
-    tools::target_directory,
+    chromium,
+    issuer::Issuer,
+    ports, python,
+    services::Service,
+    story::{Backend, Setting, Story, TOKEN, tell},
+    tools::{self, Tool, target_directory},
 };
 
 const PROCESSES: &str = include_str!("../data/pages.yaml");
@@ -20,19 +23,27 @@ fn setting() -> Setting {
 }
 
 async fn open(name: &str, setting: Setting, part: &str) {
+    open_with(name, setting, part, async |_| Ok(None)).await;
+}
+
+/// The same after something was started, which is kept until the end.
+async fn open_with(
+    name: &str,
+    setting: Setting,
+    part: &str,
+    begin: impl AsyncFnOnce(&mut Story) -> Result<Option<Issuer>>,
+) {
     let Some(python) = python::require_or_skip(name).await else { return };
     let Some(chromium) = chromium::require_or_skip(name).await else { return };
     tell(name, setting, async |story| -> Result<()> {
+        let issuer = begin(story).await?;
         let shots = target_directory().join("pages");
         std::fs::create_dir_all(&shots)?;
-        let arguments = [
-            part,
-            &story.stack.url(0),
-            TOKEN,
-            &chromium.display().to_string(),
-            &shots.display().to_string(),
-            &story.stack.folder().join("chromium").display().to_string(),
-        ];
+        let profiles = story.stack.folder().join("chromium");
+        let mut arguments = vec![part.to_owned(), story.stack.url(0), TOKEN.to_owned()];
+        arguments.extend([&chromium, &shots, &profiles].map(|path| path.display().to_string()));
+        arguments.extend(issuer.as_ref().map(Issuer::name));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         python.script(story.stack.folder(), "pages.py", &arguments, LIMIT).await?;
         Ok(())
     })
@@ -57,4 +68,29 @@ async fn everything_works_without_scripts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn protected_pages_are_shown_to_who_signs_in() {
     open("pages-protected", setting().with_manager("protect_jobs: true"), "protected").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_sign_in_with_their_organisation() {
+    let mut setting = setting().with_manager("protect_jobs: true");
+    setting.start_services = false;
+    open_with("pages-issuer", setting, "issuer", async |story| {
+        let tools = tools::require(&[Tool::ZitadelOidc], &|_| {}).await?;
+        let back = format!("{}/signin", story.stack.url(0));
+        let issuer = Issuer::start_at(&tools, story.stack.folder(), ports::free()?, &[&back]).await?;
+        let name = issuer.name();
+        let more = [
+            ("QUAYSIDE_GATEWAY__OIDC__ISSUER", name.as_str()),
+            ("QUAYSIDE_GATEWAY__OIDC__AUDIENCE", "quayside"),
+            ("QUAYSIDE_GATEWAY__OIDC__CLIENT_ID", "quayside"),
+            ("QUAYSIDE_GATEWAY__OIDC__PROCESSES_CLAIM", "groups"),
+            ("QUAYSIDE_GATEWAY__OIDC__PROCESSES", "water=guarded"),
+        ];
+        story.stack.start_service(Service::Gateway, 0, &more)?;
+        story.stack.start_service(Service::Dispatcher, 0, &[])?;
+        story.stack.start_service(Service::Finalizer, 0, &[])?;
+        story.stack.wait_ready().await?;
+        Ok(Some(issuer))
+    })
+    .await;
 }

@@ -57,6 +57,11 @@ impl Oidc {
         (self.0.keys.current().map_or(0, |set| set.len()), self.0.keys.is_failing())
     }
 
+    /// Id of the client with which people sign in on the pages.
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.settings.client_id.as_deref()
+    }
+
     /// Whose token this is; `None` of one that has not the form of a JSON Web Token.
     pub(super) async fn identify(&self, token: &str) -> Option<Result<Caller, Refusal>> {
         match Shape::of(token) {

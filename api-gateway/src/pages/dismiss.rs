@@ -1,6 +1,6 @@
 //! Asks whether a job is to be stopped or removed: a form can't send `DELETE`.
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 use askama::Template;
 use jiff::Timestamp;
 use protocol::JobRecord;
@@ -26,7 +26,7 @@ pub(crate) fn page(
     language: &str,
     record: &JobRecord,
     needs_token: bool,
-    error: Option<(StatusCode, String)>,
+    error: Option<GatewayError>,
 ) -> Result<HttpResponse, GatewayError> {
     let job = Job::of(gateway, language, &StatusInfo::of_record(record, &gateway.urls), Timestamp::now());
     let label = job.dismissal_label.ok_or(GatewayError::NotDismissable)?;
@@ -34,7 +34,13 @@ pub(crate) fn page(
         true => "Its status, results and inputs are deleted for good.",
         false => "It is ended where it is, and has no results.",
     };
-    let (status, error) = error.map_or((StatusCode::OK, None), |(status, text)| (status, Some(text)));
+    let status = error.as_ref().map_or(StatusCode::OK, ResponseError::status_code);
     let site = Site::of(gateway, request, language, Section::Jobs).only_html();
-    super::page(gateway, status, &Dismiss { site, job, label, explanation, needs_token, error })
+    let told = error.as_ref().map(|error| super::capitalized(&error.to_string()));
+    let page = Dismiss { site, job, label, explanation, needs_token, error: told };
+    let answer = super::page(gateway, status, &page)?;
+    Ok(match error {
+        Some(error) => error.with_head(answer),
+        None => answer,
+    })
 }

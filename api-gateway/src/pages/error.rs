@@ -19,6 +19,8 @@ struct Failure<'a> {
     /// Whether it would be shown to who signs in.
     is_signed_out: bool,
     is_wrong: bool,
+    /// Whom else people sign in with, for people.
+    issuer: Option<String>,
     onward: Option<(String, &'static str)>,
 }
 
@@ -42,7 +44,8 @@ pub(crate) fn page(request: &HttpRequest, told: &Told<'_>) -> Option<HttpRespons
         detail,
         errors: told.violations.iter().map(|it| super::capitalized(&it.to_string())).collect(),
         is_signed_out,
-        is_wrong: is_refused && told.status == StatusCode::FORBIDDEN,
+        is_wrong: told.is_wrong,
+        issuer: super::sign_in::host(gateway),
         onward: onward(gateway, request),
     };
     super::page(gateway, told.status, &page).ok()

@@ -43,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) updated: Time,
     pub(crate) took: Option<String>,
     pub(crate) parameters: Option<String>,
+    /// How far each callback is: names and values.
+    pub(crate) callbacks: Vec<Vec<(String, String)>>,
     pub(crate) is_done: bool,
     /// Where the results are, or why there are none.
     pub(crate) results: Option<String>,
@@ -78,6 +80,7 @@ impl Job {
             updated: Time::of(it.updated),
             took,
             parameters,
+            callbacks: it.callbacks.iter().map(|callback| facts(&json!(callback))).collect(),
             is_done,
             results: matches!(it.status, Status::Successful | Status::Failed).then(|| gateway.urls.results(&it.job_id)),
             dismissal: gateway.urls.dismissal(&it.job_id),
@@ -112,6 +115,13 @@ impl Job {
             _ => "",
         }
     }
+}
+
+/// The members of an object of plain values.
+fn facts(value: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let members = value.as_object().into_iter().flatten();
+    members.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 /// The page of a job.

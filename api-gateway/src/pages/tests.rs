@@ -205,7 +205,10 @@ async fn a_form_of_another_site_is_refused() {
             ("x-nothing", ""),
         ] {
             let refused = call(&gateway, post(&path, body).insert_header((name, value))).await;
-            assert!(refused.status == 403 && refused.text.contains("form was sent by another site"), "{path} {name} {value}");
+            assert!(
+                refused.status == 403 && refused.text.contains("form was sent by another site"),
+                "{path} {name} {value}"
+            );
         }
         let both = post(&path, body).insert_header(OWN).insert_header(("sec-fetch-site", "cross-site"));
         assert_eq!(call(&gateway, both).await.status, 403, "{path}");

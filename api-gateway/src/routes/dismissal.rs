@@ -1,6 +1,6 @@
 //! `/jobs/{id}/dismiss`: what pages have in place of `DELETE`, which a form can't send. It asks first.
 
-use actix_web::{HttpRequest, HttpResponse, ResponseError, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use protocol::JobRecord;
 
 use super::{answer, execution::body};
@@ -38,8 +38,7 @@ pub(super) async fn post(
     let admission = Admission::of(&request)?;
     let language = answer::language(&gateway, &request, &query);
     let ask_again = |error: GatewayError, record: &JobRecord| {
-        let error = Some((error.status_code(), error.to_string()));
-        pages::dismiss::page(&gateway, &request, language, record, need(&gateway) == Need::Token, error)
+        pages::dismiss::page(&gateway, &request, language, record, need(&gateway) == Need::Token, Some(error))
     };
     let record = match admission.to_dismiss(&gateway.access, need(&gateway), token).await {
         Ok(admission) => answer::job_in(&gateway, &request, admission.view()).await?,

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-PART, URL, TOKEN, CHROMIUM, SHOTS, PROFILES = sys.argv[1:]
+PART, URL, TOKEN, CHROMIUM, SHOTS, PROFILES, *MORE = sys.argv[1:]
+# Who else may be asked: an issuer.
+ISSUER = MORE[0] if MORE else None
 ARGUMENTS = [
     "--headless=new",
     "--no-sandbox",
@@ -48,11 +50,13 @@ class Browser:
     def complain(self, message):
         # Browsers tell of each answer that is no success: those that were meant are none of our business.
         told = re.search(r"status of (\d+)", message.text)
-        if not (told and int(told[1]) in self.expected):
+        # What others' pages tell is their business.
+        is_ours = (message.location.get("url") or URL).startswith(URL)
+        if is_ours and not (told and int(told[1]) in self.expected):
             self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def check(self, url):
-        if not url.startswith((URL, "data:", "blob:")):
+        if not url.startswith((URL, "data:", "blob:") + ((ISSUER,) if ISSUER else ())):
             self.complaints.append(f"asks elsewhere: {url}")
 
     def open(self, path, status=200):
@@ -364,6 +368,40 @@ def protected(play):
         expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
 
 
+def issuer(play):
+    with browser(play) as it:
+        page = it.page
+        it.open("/jobs", 401)
+        it.sound("issuer-signed-out")
+        page.get_by_role("link", name="Sign in with 127.0.0.1").click()
+        it.sound("issuer-sign-in")
+        page.get_by_role("button", name="Sign in with 127.0.0.1").click()
+        page.locator("input[name=username]").fill("test-user@127.0.0.1")
+        page.locator("input[name=password]").fill("verysecure")
+        page.keyboard.press("Enter")
+        # Back where it began, and no code is left in sight.
+        expect(page).to_have_url(f"{URL}/jobs")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+        it.sound("issuer-signed-in")
+        page.goto(f"{URL}/processes/guarded")
+        expect(page.locator("#token")).to_be_hidden()
+        box(page, "Name required").fill("Signed in")
+        page.get_by_label("Wait, and show the results").check()
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(page.get_by_role("region", name="Name")).to_contain_text("Signed in")
+        page.goto(f"{URL}/jobs")
+        expect(page.get_by_role("cell", name="Guarded line")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in to see this")
+        # An answer that nobody asked for, and one that refuses.
+        for answer in ("code=x&state=y", "error=access_denied&state=y"):
+            it.open(f"/signin?{answer}")
+            expect(page.get_by_role("alert")).to_contain_text("Signing in did not work")
+            expect(page).to_have_url(f"{URL}/signin")
+        assert page.evaluate("sessionStorage.length") == 0
+        it.sound("issuer-refused")
+
+
 with sync_playwright() as play:
-    {"looks": looks, "form": form, "plain": plain, "protected": protected}[PART](play)
+    {"looks": looks, "form": form, "plain": plain, "protected": protected, "issuer": issuer}[PART](play)
 print("done")

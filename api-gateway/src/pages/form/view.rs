@@ -123,7 +123,8 @@ impl Form {
         let is_token = |id: &str| process.check_auth && id == access::TOKEN_INPUT;
         let mut inputs = Vec::new();
         for (place, (id, it)) in description.inputs.iter().enumerate().filter(|(_, (id, _))| !is_token(id)) {
-            let errors = violations.iter().filter(|it| it.input() == Some(id)).map(|it| capitalized(&it.of_value())).collect();
+            let errors =
+                violations.iter().filter(|it| it.input() == Some(id)).map(|it| capitalized(&it.of_value())).collect();
             inputs.push(input(format!("i{place}"), id, it, language, fields, errors));
         }
         let known = |violation: &&Violation| violation.input().is_some_and(|id| inputs.iter().any(|it| it.id == id));

@@ -73,7 +73,9 @@ pub(super) async fn execute(
             again(gateway, request, process, &fields, StatusCode::BAD_REQUEST, &violations, None)
         }
         Err(error @ GatewayError::Refused(_)) => {
-            again(gateway, request, process, &fields, error.status_code(), &[], Some(error.to_string()))
+            let status = error.status_code();
+            let answer = again(gateway, request, process, &fields, status, &[], Some(error.to_string()))?;
+            Ok(error.with_head(answer))
         }
         Err(error) => Err(error),
     }
@@ -99,7 +101,9 @@ async fn refused(
     if let Err(refusal) = admitted {
         return refusal.into();
     }
-    if let Err(GatewayError::InvalidParameters(more)) = asked.against(process, &gateway.schemas, gateway.callbacks.policy()) {
+    if let Err(GatewayError::InvalidParameters(more)) =
+        asked.against(process, &gateway.schemas, gateway.callbacks.policy())
+    {
         // An input that can't be said as JSON was left out: that it is missing is not what is wrong with it.
         let is_said = |it: &Violation| it.input().is_some() && violations.iter().any(|said| said.input() == it.input());
         let more: Vec<Violation> = more.into_iter().filter(|it| !is_said(it)).collect();
