@@ -43,7 +43,7 @@ pub struct StatusInfo {
 
 impl StatusInfo {
     /// The same document as its page shows it: the links to itself are the other way round.
-    pub(crate) fn as_page(mut self, urls: &Urls) -> Self {
+    pub(crate) fn into_page(mut self, urls: &Urls) -> Self {
         let own = pages::own_links(&urls.job(&self.job_id), Form::Html, "this job");
         for (link, own) in self.links.iter_mut().filter(|it| it.rel == "self" || it.rel == "alternate").zip(own) {
             *link = own;

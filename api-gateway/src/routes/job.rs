@@ -23,7 +23,7 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         Form::Json => answer::ok(&gateway, &status),
         Form::Html => {
             let language = answer::language(&gateway, &request, &query);
-            pages::job::page(&gateway, &request, language, &status.as_page(&gateway.urls))
+            pages::job::page(&gateway, &request, language, &status.into_page(&gateway.urls))
         }
     }
 }
@@ -41,7 +41,7 @@ pub(super) async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) ->
         (Form::Json, Deleted::Removed(record)) => answer::ok(&gateway, &StatusInfo::of_removed(&record, &gateway.urls)),
         (Form::Html, Deleted::Dismissed(record)) => {
             let status = StatusInfo::of_record(&record, &gateway.urls);
-            pages::job::page(&gateway, &request, language, &status.as_page(&gateway.urls))
+            pages::job::page(&gateway, &request, language, &status.into_page(&gateway.urls))
         }
         (Form::Html, Deleted::Removed(record)) => pages::job::removed(&gateway, &request, language, &record),
     }

@@ -57,7 +57,7 @@ pub(super) enum Shape {
     /// No JSON Web Token.
     Opaque,
     /// One, with its header where that may be gone on with.
-    Signed(Result<Header, Invalid>),
+    Signed(Result<Box<Header>, Invalid>),
 }
 
 /// What a token has to be.
@@ -85,7 +85,7 @@ impl Shape {
         if !name.is_some_and(|algorithm| ALGORITHMS.contains(&algorithm)) {
             return Self::Signed(Err(Invalid::Algorithm));
         }
-        Self::Signed(jsonwebtoken::decode_header(token).map_err(|_| Invalid::Unreadable))
+        Self::Signed(jsonwebtoken::decode_header(token).map(Box::new).map_err(|_| Invalid::Unreadable))
     }
 }
 

@@ -271,7 +271,7 @@ fn widget(id: &str, it: &InputDescription, field: &Field, fields: &Fields) -> Wi
 
 fn rows(id: &str, count: Count, fields: &Fields) -> Option<Rows> {
     let Count::Several { least, most } = count else { return None };
-    let limit = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(ROWS).min(ROWS).max(1);
+    let limit = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(ROWS).clamp(1, ROWS);
     let least = usize::try_from(least).unwrap_or(ROWS).max(1);
     let filled = fields.of_input(Part::Value, id).into_iter().filter(|text| !text.is_empty()).count();
     let sent = fields.of_input(Part::Value, id).len();
