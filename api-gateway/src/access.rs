@@ -1,5 +1,5 @@
 //! Who asks, and what they may: [`rule`] (what an operation wants) → [`presented`] (what the request has) → [`Access`]
-//! (who that is) → [`Admission`], which every handler finds in its request. The check is made in one place, [`admit`]; only an
+//! (who that is) → [`Admission`], which every handler finds in its request. The check is made in one place, `admit`; only an
 //! execution's input `token` is looked at where the body is read.
 
 mod admission;

@@ -160,8 +160,9 @@ async fn up_runs_replicas_and_forgets_everything_when_fresh() {
     fs::write(folder.path().join("up.log"), "").unwrap();
     let mut program = up(folder.path(), &[arguments, vec!["--fresh"]].concat()).unwrap();
     wait_up(&mut program).await.unwrap();
-    let list: serde_json::Value =
-        reqwest::get(format!("http://127.0.0.1:{port}/jobs")).await.unwrap().json().await.unwrap();
+    let token = fs::read_to_string(folder.path().join("data/token")).unwrap();
+    let list = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/jobs")).bearer_auth(token.trim());
+    let list: serde_json::Value = list.send().await.unwrap().json().await.unwrap();
     assert_eq!(list["jobs"], json!([]), "--fresh starts empty");
     program.stop(Duration::from_secs(60)).await.unwrap();
     assert_eq!(left_running(folder.path()), Vec::<String>::new());

@@ -97,7 +97,7 @@ impl Admission {
         Ok(Self { caller, view, needed_token: need == Need::Token, bearer })
     }
 
-    /// That of a request which came through [`admit`].
+    /// That of a request which came through `admit`.
     ///
     /// # Errors
     /// When it did not: a defect of ours.
