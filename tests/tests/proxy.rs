@@ -99,7 +99,12 @@ async fn pages(story: &Story, public: &str) -> Result<()> {
         let targets = ["href=\"", "src=\"", "action=\""].map(|name| text.split(name).skip(1).collect::<Vec<_>>());
         let urls = targets.iter().flatten().filter_map(|rest| rest.split('"').next());
         let elsewhere: Vec<&str> = urls.filter(|url| !url.starts_with(public) && !url.starts_with('#')).collect();
-        let known = ["https://creativecommons.org/licenses/by/4.0/", "https://example.org"];
+        // Those of the configuration.
+        let known = [
+            "https://creativecommons.org/licenses/by/4.0/",
+            "https://example.org",
+            "https://ogcapi.ogc.org/processes/",
+        ];
         ensure!(elsewhere.iter().all(|url| known.contains(url)), "{path}: {elsewhere:?}");
         let own = format!("rel=\"alternate\" type=\"application/json\" href=\"{public}");
         ensure!(text.contains(&own), "{path} names itself otherwise");
