@@ -202,6 +202,8 @@ pub(crate) fn page_that_talks_to(
         .content_type(HTML)
         .insert_header((header::CONTENT_SECURITY_POLICY, policy(&gateway.urls, origins)))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        // Each page has texts of the configuration, be they titles.
+        .insert_header((header::VARY, "accept, accept-language"))
         // Forms are held against their origin, which browsers leave out where nothing may be told.
         .insert_header((header::REFERRER_POLICY, "same-origin"))
         .body(text))

@@ -23,7 +23,7 @@ use crate::{
     app::Gateway,
     error::GatewayError,
     limits,
-    links::JSON,
+    links::{HTML, JSON},
     negotiation::{accepts_media, has_tag, prefers_gzip},
 };
 
@@ -154,7 +154,9 @@ fn not_offered(request: &HttpRequest, answer: &HttpResponse) -> Option<GatewayEr
     let offered = answer.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
     let takes = |media_type: &str| accepts_media(values(request, header::ACCEPT), media_type);
     let is_fine = asks_by_name || takes(offered) || other_names(offered).iter().copied().any(takes);
-    (!is_fine).then(|| GatewayError::NotOffered { offered: offered.to_owned() })
+    // Nearly everything is a page, too.
+    let offered = if offered == JSON { format!("{JSON}, {HTML}") } else { offered.to_owned() };
+    (!is_fine).then_some(GatewayError::NotOffered { offered })
 }
 
 /// What clients that take this may call it, too. Whoever takes exceptions as `application/problem+json` takes JSON.

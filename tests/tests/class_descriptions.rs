@@ -73,10 +73,14 @@ async fn every_document_is_json_for_who_asks_for_json_or_nothing() {
     .await;
 }
 
-/// Exceptions are plain JSON, but for who asks for problem+json.
+/// Exceptions are plain JSON, but for who asks for problem+json or a page.
 async fn problems(story: &Story) -> Result<()> {
-    for (accept, kind) in [("application/problem+json", "application/problem+json"), ("text/html", JSON), (JSON, JSON)]
-    {
+    for (accept, kind) in [
+        ("application/problem+json", "application/problem+json"),
+        ("text/html", "text/html; charset=utf-8"),
+        ("*/*", JSON),
+        (JSON, JSON),
+    ] {
         let answer = send(story, Method::GET, "/jobs/nonsense", &[("accept", accept)], None).await?;
         ensure!(answer.has_status(404)?.header("content-type") == kind, "{accept}: {:?}", answer.headers);
     }

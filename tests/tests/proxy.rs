@@ -6,7 +6,7 @@ use end_to_end::{
     program::wait_until,
     reverse_proxy::{ReverseProxy, Rules},
     services::Service,
-    story::{Backend, LIMIT, Setting, Story, tell},
+    story::{Backend, LIMIT, Setting, Story, TOKEN, tell},
 };
 use reqwest::{Response, header};
 use serde_json::{Value, json};
@@ -45,6 +45,7 @@ async fn behind_a_proxy(name: &str, strips: bool) {
         let upstream = story.stack.url(0).rsplit(':').next().context("no port")?.parse()?;
         let _proxy = ReverseProxy::start(port, upstream, Rules { path: PATH, strips, headers: HEADERS }).await?;
         follow(story, &public).await?;
+        pages(story, &public).await?;
         let log = story.stack.logs().join(format!("{}-0.log", Service::Gateway.name()));
         wait_until("the log tells the request", LIMIT, || async {
             let text = std::fs::read_to_string(&log)?;
@@ -87,6 +88,35 @@ async fn follow(story: &Story, public: &str) -> Result<()> {
     let results = link(&status, "http://www.opengis.net/def/rel/ogc/1.0/results")?;
     let result: Value = story.http.get(results).send().await?.json().await?;
     ensure!(result["value"] == "Hello 'N'!", "{result}");
+    Ok(())
+}
+
+/// Pages lead nowhere else either, load their files from there, and their forms are taken.
+async fn pages(story: &Story, public: &str) -> Result<()> {
+    for path in ["/", "/processes", "/processes/hello-world-k8s", "/jobs?status=failed"] {
+        let answer = story.http.get(format!("{public}{path}")).header("accept", "text/html").bearer_auth(TOKEN);
+        let text = answer.send().await?.error_for_status()?.text().await?;
+        let targets = ["href=\"", "src=\"", "action=\""].map(|name| text.split(name).skip(1).collect::<Vec<_>>());
+        let urls = targets.iter().flatten().filter_map(|rest| rest.split('"').next());
+        let elsewhere: Vec<&str> = urls.filter(|url| !url.starts_with(public) && !url.starts_with('#')).collect();
+        // Those of the configuration.
+        let known = [
+            "https://creativecommons.org/licenses/by/4.0/",
+            "https://example.org",
+            "https://ogcapi.ogc.org/processes/",
+        ];
+        ensure!(elsewhere.iter().all(|url| known.contains(url)), "{path}: {elsewhere:?}");
+        let own = format!("rel=\"alternate\" type=\"application/json\" href=\"{public}");
+        ensure!(text.contains(&own), "{path} names itself otherwise");
+        for loaded in text.split("rel=\"stylesheet\" href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            story.http.get(loaded).send().await?.error_for_status()?;
+        }
+    }
+    let origin = public.strip_suffix(PATH).context("another path")?;
+    let form = story.http.post(format!("{public}/processes/hello-world-k8s/execution")).header("origin", origin);
+    let form = form.header("content-type", "application/x-www-form-urlencoded").body("value:name=N&mode=wait");
+    let results = form.send().await?;
+    ensure!(results.status() == 200 && results.url().as_str().starts_with(&format!("{public}/jobs/")), "{results:?}");
     Ok(())
 }
 

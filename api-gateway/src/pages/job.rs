@@ -10,7 +10,7 @@ use super::{
     Section, Shown, Site,
     times::{self, Time},
 };
-use crate::{app::Gateway, error::GatewayError, status::StatusInfo};
+use crate::{app::Gateway, error::GatewayError, links::rel, status::StatusInfo};
 
 #[derive(Template)]
 #[template(path = "job.html")]
@@ -48,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) is_done: bool,
     /// Where the results are, or why there are none.
     pub(crate) results: Option<String>,
+    /// Where its log is, once there is one.
+    pub(crate) log: Option<String>,
     pub(crate) dismissal: String,
     /// What dismissing it would do; `None` where that is not offered.
     pub(crate) dismissal_label: Option<&'static str>,
@@ -60,6 +62,7 @@ impl Job {
         let process =
             it.process_id.parse().ok().and_then(|id| gateway.configuration.processes.get::<protocol::ProcessId>(&id));
         let is_done = it.status.is_terminal();
+        let links = Shown::all(&json!(it));
         let can_dismiss = process.is_none_or(|it| it.description.job_control_options.allows_dismiss());
         let took = it.started.map(|started| times::duration(it.finished.unwrap_or(now).duration_since(started)));
         let parameters = it.parameters.as_deref().map(|text| {
@@ -84,7 +87,8 @@ impl Job {
             is_done,
             results: matches!(it.status, Status::Successful | Status::Failed).then(|| gateway.urls.results(&it.job_id)),
             dismissal: gateway.urls.dismissal(&it.job_id),
-            links: Shown::all(&json!(it)),
+            log: links.iter().find(|link| link.rel == rel::LOG).map(|link| link.href.clone()),
+            links,
             dismissal_label: match (is_done, can_dismiss) {
                 (true, _) => Some("Remove this job"),
                 (false, true) => Some("Stop this job"),

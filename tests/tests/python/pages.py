@@ -214,6 +214,7 @@ def form(play):
         it.sound("form-job")
         expect(page.locator(".headline .status")).to_contain_text("successful")
         expect(page).to_have_title(re.compile("successful"))
+        expect(page.get_by_role("link", name="Read the log")).to_be_visible()
         page.get_by_role("link", name="See the results").click()
         expect(page.get_by_role("region", name="Name")).to_contain_text("North Shore")
         expect(page.get_by_role("region", name="Levels")).to_contain_text("-2")
@@ -351,7 +352,7 @@ def protected(play):
         assert pathlib.Path(download.value.path()).read_text() == "Guarded"
         page.goto(execute(play, "picture", {}, TOKEN) + "/results")
         expect(page.get_by_role("img", name="Picture")).to_be_visible()
-        page.wait_for_function("document.querySelector('main img').naturalWidth === 8")
+        expect(page.locator("main img")).to_have_js_property("naturalWidth", 8)
         assert TOKEN not in page.content()
         # Another tab knows nothing of it, and neither does this one after signing out.
         other = it.context.new_page()
