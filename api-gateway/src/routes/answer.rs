@@ -99,10 +99,12 @@ pub(super) fn own_form(gateway: &Gateway, request: &HttpRequest) -> Result<(), G
         return Err(GatewayError::UnsupportedMediaType);
     }
     let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    // Browsers tell what site a form is of only where nobody can listen; its origin they tell always.
-    let is_own = match text("sec-fetch-site") {
-        Some(site) => site == "same-origin",
-        None => text("origin").is_some_and(|origin| origin == gateway.urls.origin()),
+    // Browsers tell what site a form is of only where nobody can listen; its origin they tell always. What tells neither is no
+    // browser's: mostly curl, which calls everything a form that it is not told otherwise of.
+    let is_own = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => origin == gateway.urls.origin(),
+        (None, None) => return Err(GatewayError::UnsupportedMediaType),
     };
     if is_own { Ok(()) } else { Err(GatewayError::ForeignForm { here: gateway.urls.landing() }) }
 }
