@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
-    references::References, representation, requests, results::Values, routes, settings::GatewaySettings,
+    rates::Rates, references::References, representation, requests, results::Values, routes, settings::GatewaySettings,
     validate::Schemas,
 };
 
@@ -43,6 +43,8 @@ pub struct Gateway {
     pub settings: Arc<GatewaySettings>,
     /// Who may what.
     pub access: Access,
+    /// How often who may ask.
+    pub rates: Rates,
     /// URLs that are given out.
     pub urls: Arc<Urls>,
     /// Stream and bucket.
@@ -92,7 +94,7 @@ pub fn app(
 
 /// Scripts of every origin may use the API, without a browser's credentials: the token is sent by who has it.
 fn any_origin() -> Cors {
-    const EXPOSED: [&str; 12] = [
+    const EXPOSED: [&str; 14] = [
         "location",
         "link",
         "preference-applied",
@@ -105,6 +107,8 @@ fn any_origin() -> Cors {
         "accept-ranges",
         "content-range",
         "content-disposition",
+        "ratelimit",
+        "ratelimit-policy",
     ];
     Cors::default()
         .allow_any_origin()

@@ -28,6 +28,7 @@ pub(crate) mod pages;
 pub mod prefer;
 pub mod proxies;
 pub mod query;
+pub mod rates;
 pub mod references;
 pub mod representation;
 pub mod request_id;

@@ -16,7 +16,12 @@ use prometheus_client::{
 
 use protocol::callback::DeliveryState;
 
-use crate::{access::Access, index::Index, memory::Memory};
+use crate::{
+    access::Access,
+    index::Index,
+    memory::Memory,
+    rates::{Rates, TooMany},
+};
 
 /// What names of metrics begin with.
 const PREFIX: &str = "quayside_gateway";
@@ -36,6 +41,7 @@ struct Inner {
     leader_reads: Counter,
     callbacks: Family<CallbackLabels, Counter>,
     callbacks_waiting: Gauge,
+    limited: Family<LimitedLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +73,12 @@ struct CallbackLabels {
     end: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    budget: &'static str,
+    whose: &'static str,
+}
+
 fn request_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 10))
 }
@@ -86,6 +98,7 @@ impl Metrics {
             leader_reads: Counter::default(),
             callbacks: Family::default(),
             callbacks_waiting: Gauge::default(),
+            limited: Family::default(),
         };
         registry.register("requests", "HTTP requests answered", inner.requests.clone());
         registry.register_with_unit(
@@ -111,6 +124,7 @@ impl Metrics {
             "Callbacks that are not delivered yet, over all replicas",
             inner.callbacks_waiting.clone(),
         );
+        registry.register("limited_requests", "Requests refused as a budget was used up", inner.limited.clone());
         registry.register_collector(Box::new(IndexSizes(index)));
         registry.register_collector(Box::new(MemoryUsed { accepting, documents }));
         Self(Arc::new(inner))
@@ -165,6 +179,12 @@ impl Metrics {
         self.0.callbacks_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// A request was refused, as a budget is used up.
+    pub fn limited(&self, TooMany { budget, whose, .. }: &TooMany) {
+        let labels = LimitedLabels { budget: budget.as_str(), whose: whose.as_str() };
+        self.0.limited.get_or_create(&labels).inc();
+    }
+
     /// A job is read from the leader.
     pub fn leader_read(&self) {
         self.0.leader_reads.inc();
@@ -190,6 +210,38 @@ impl Drop for UnderWay {
 /// Registers how the sources of tokens are.
 pub fn watch_access(registry: &mut Registry, access: Access) {
     registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Sources(access)));
+}
+
+/// Registers how many budgets are kept.
+pub fn watch_rates(registry: &mut Registry, rates: Rates) {
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(KeptBudgets(rates)));
+}
+
+/// Budgets that are kept, looked at when somebody asks.
+struct KeptBudgets(Rates);
+
+impl std::fmt::Debug for KeptBudgets {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("KeptBudgets")
+    }
+}
+
+impl Collector for KeptBudgets {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let kept = self.0.kept();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        let kind = gauge(0).metric_type();
+        let mut budgets =
+            encoder.encode_descriptor("limit_keys", "Callers and addresses whose budgets are kept", None, kind)?;
+        for (budget, whose, count) in kept {
+            let labels = [("budget", budget.as_str()), ("whose", whose.as_str())];
+            gauge(count).encode(budgets.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
 }
 
 /// The sources of tokens, looked at when somebody asks.

@@ -60,7 +60,8 @@ async fn observed<B: MessageBody + 'static>(
     Ok(response)
 }
 
-fn client(gateway: &Gateway, request: &HttpRequest) -> Option<IpAddr> {
+/// The address that a request came from, as far as proxies are believed.
+pub(crate) fn client(gateway: &Gateway, request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     let forwarded: Vec<&str> =
         request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();

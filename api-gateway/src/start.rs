@@ -30,6 +30,7 @@ use crate::{
     links::Urls,
     memory::Memory,
     metrics::{self, Metrics},
+    rates::Rates,
     references::References,
     results::Values,
     settings::{GatewaySettings, NotAllowed},
@@ -152,6 +153,8 @@ async fn serve(
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone()]);
     metrics::watch_access(&mut registry, access.clone());
+    let rates = Rates::new(&settings.limits);
+    metrics::watch_rates(&mut registry, rates.clone());
     let health = Health::new(registry, &[feed::READY_PART]);
     let bind = platform.probe.bind;
     let probe_address = probe::serve(bind, health.clone(), shutdown.clone()).map_err(|source| RunError::Listen {
@@ -171,12 +174,14 @@ async fn serve(
     if let Some(oidc) = access.oidc.clone() {
         tokio::spawn(oidc.keep_up(shutdown.clone()));
     }
+    tokio::spawn(rates.clone().keep_tidy(shutdown.clone()));
     let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
     let runtime = Handle::current();
     let store = JobStore::new(nats, objects);
     let urls = Arc::new(Urls::new(&configuration.server.url));
     let gateway = Gateway {
         access,
+        rates,
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

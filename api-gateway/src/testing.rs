@@ -17,6 +17,7 @@ use crate::{
     links::Urls,
     memory::Memory,
     metrics::Metrics,
+    rates::Rates,
     references::References,
     results::Values,
     settings::GatewaySettings,
@@ -104,6 +105,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
         access: Access { operator: token.and_then(OperatorToken::new), ..Access::default() },
+        rates: Rates::new(&settings.limits),
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

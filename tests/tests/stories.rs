@@ -46,6 +46,7 @@ mod idempotency;
 mod image_pull;
 mod inputs;
 mod large_log;
+mod limits;
 mod lists;
 mod logs;
 mod memory;

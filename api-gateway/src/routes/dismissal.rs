@@ -5,7 +5,7 @@ use protocol::JobRecord;
 
 use super::{answer, execution::body};
 use crate::{
-    access::{Admission, Need, Rule},
+    access::{Admission, Door, Need, Rule},
     app::Gateway,
     dismiss::{self, Deleted},
     error::GatewayError,
@@ -40,7 +40,7 @@ pub(super) async fn post(
     let ask_again = |error: GatewayError, record: &JobRecord| {
         pages::dismiss::page(&gateway, &request, language, record, need(&gateway) == Need::Token, Some(error))
     };
-    let record = match admission.to_dismiss(&gateway.access, need(&gateway), token).await {
+    let record = match admission.to_dismiss(&Door::of(&gateway, &request), need(&gateway), token).await {
         Ok(admission) => answer::job_in(&gateway, &request, admission.view()).await?,
         // Who may see the job may be asked again.
         Err(refusal) => return ask_again(refusal.into(), &*answer::job(&gateway, &request).await?),

@@ -1,6 +1,6 @@
 //! `/processes/{id}/execution`: a new job, waited for or not (requirements `/req/core/process-execute…`).
 
-pub(super) mod body;
+pub(crate) mod body;
 mod form;
 
 use std::{sync::Arc, time::Duration};
@@ -19,7 +19,7 @@ use self::body::Body;
 use super::answer;
 use crate::{
     accept,
-    access::{Admission, Caller},
+    access::{Admission, Caller, Door},
     app::Gateway,
     error::GatewayError,
     idempotency::{self, Claim, Key, KeyedRequest},
@@ -104,7 +104,7 @@ async fn accepted(
 ) -> Result<Taken, GatewayError> {
     let (mut asked, portion) = parse(body)?;
     let token = if process.check_auth { asked.take_token() } else { None };
-    let caller = Admission::of(request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
+    let caller = Admission::of(request)?.to_execute(&Door::of(gateway, request), process, token.as_ref()).await?;
     let keyed = key.map(|key| key.with_request(process, &caller, &asked)).transpose()?;
     let checked = asked.against(process, &gateway.schemas, gateway.callbacks.policy())?;
     match earlier(gateway, &checked, keyed.as_ref()).await? {
