@@ -23,9 +23,9 @@ use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
-    rates::Rates, references::References, representation, requests, results::Values, routes, settings::GatewaySettings,
-    validate::Schemas,
+    access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory,
+    metrics::Metrics, rates::Rates, references::References, representation, requests, results::Values, routes,
+    settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -45,6 +45,8 @@ pub struct Gateway {
     pub access: Access,
     /// How often who may ask.
     pub rates: Rates,
+    /// Who did what.
+    pub audit: Audit,
     /// URLs that are given out.
     pub urls: Arc<Urls>,
     /// Stream and bucket.

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access;
 pub mod app;
+pub mod audit;
 pub mod callbacks;
 pub mod datetime;
 pub mod dismiss;

@@ -42,6 +42,8 @@ struct Inner {
     callbacks: Family<CallbackLabels, Counter>,
     callbacks_waiting: Gauge,
     limited: Family<LimitedLabels, Counter>,
+    audited: Family<AuditLabels, Counter>,
+    audit_waiting: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +81,11 @@ struct LimitedLabels {
     whose: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuditLabels {
+    end: &'static str,
+}
+
 fn request_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 10))
 }
@@ -99,6 +106,8 @@ impl Metrics {
             callbacks: Family::default(),
             callbacks_waiting: Gauge::default(),
             limited: Family::default(),
+            audited: Family::default(),
+            audit_waiting: Gauge::default(),
         };
         registry.register("requests", "HTTP requests answered", inner.requests.clone());
         registry.register_with_unit(
@@ -125,6 +134,8 @@ impl Metrics {
             inner.callbacks_waiting.clone(),
         );
         registry.register("limited_requests", "Requests refused as a budget was used up", inner.limited.clone());
+        registry.register("audit_entries", "Entries of the audit by where they ended", inner.audited.clone());
+        registry.register("audit_waiting", "Entries of the audit that wait to be written", inner.audit_waiting.clone());
         registry.register_collector(Box::new(IndexSizes(index)));
         registry.register_collector(Box::new(MemoryUsed { accepting, documents }));
         Self(Arc::new(inner))
@@ -183,6 +194,16 @@ impl Metrics {
     pub fn limited(&self, TooMany { budget, whose, .. }: &TooMany) {
         let labels = LimitedLabels { budget: budget.as_str(), whose: whose.as_str() };
         self.0.limited.get_or_create(&labels).inc();
+    }
+
+    /// Where an entry of the audit ended: `written` to its stream, or only `logged`.
+    pub fn audited(&self, end: &'static str) {
+        self.0.audited.get_or_create(&AuditLabels { end }).inc();
+    }
+
+    /// How many entries of the audit wait to be written.
+    pub fn audit_waiting(&self, count: usize) {
+        self.0.audit_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A job is read from the leader.

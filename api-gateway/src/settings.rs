@@ -6,8 +6,8 @@ use platform::config::seconds;
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    access::OidcSettings, callbacks::CallbackSettings, proxies::TrustedProxies, rates::LimitSettings,
-    references::ReferenceSettings, results::MEMORY_OF_DOCUMENT, validate::parts::most_memory_of,
+    access::OidcSettings, audit::AuditSettings, callbacks::CallbackSettings, proxies::TrustedProxies,
+    rates::LimitSettings, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT, validate::parts::most_memory_of,
 };
 
 /// Limits of the gateway.
@@ -88,6 +88,8 @@ pub struct GatewaySettings {
     pub callbacks: CallbackSettings,
     /// How often somebody may ask.
     pub limits: LimitSettings,
+    /// What is kept of who did what.
+    pub audit: AuditSettings,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -138,6 +140,7 @@ impl Default for GatewaySettings {
             references: ReferenceSettings::default(),
             callbacks: CallbackSettings::default(),
             limits: LimitSettings::default(),
+            audit: AuditSettings::default(),
         }
     }
 }
@@ -205,6 +208,7 @@ impl GatewaySettings {
         mistakes.extend(self.callbacks.mistakes());
         mistakes.extend(self.oidc.mistakes());
         mistakes.extend(self.limits.mistakes());
+        mistakes.extend(self.audit.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
 }

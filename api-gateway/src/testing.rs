@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, OperatorToken},
     app::Gateway,
+    audit::Audit,
     callbacks::Callbacks,
     index::Index,
     jobs::Jobs,
@@ -106,6 +107,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     Gateway {
         access: Access { operator: token.and_then(OperatorToken::new), ..Access::default() },
         rates: Rates::new(&settings.limits),
+        audit: Audit::off(),
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

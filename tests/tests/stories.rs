@@ -16,6 +16,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod audit;
 mod bad_requests;
 mod callbacks;
 mod callers;
