@@ -11,7 +11,8 @@ use platform::{
     telemetry::chain,
 };
 use protocol::{
-    Event, ExecutionRequest, JobId, JobRecord, Owner, ProcessDefinition, SCHEMA,
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, SCHEMA,
+    audit::{Action, Outcome},
     callback::Subscription,
     execution::Inputs,
     job_record::{ArchiveState, DeclaredOutput},
@@ -22,7 +23,9 @@ use protocol::{
 use serde_json::{Map, Value};
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::{app::Gateway, error::GatewayError, idempotency::Held, jobs::LookupError, validate::Execution};
+use crate::{
+    app::Gateway, audit::Trail, error::GatewayError, idempotency::Held, jobs::LookupError, validate::Execution,
+};
 
 /// The longest text of masked parameters in a public record, in bytes; above, it is left out.
 const PARAMETERS_LIMIT: usize = 32 * 1024;
@@ -33,7 +36,7 @@ pub fn new_id(now: Timestamp) -> JobId {
 }
 
 /// Commits a job, within the time that the settings allow. It is done in a task of its own: a client that hangs up does not
-/// cut it in two. It is `owner`'s own. `held` is the idempotency key that the job was asked for with; it is given back when the job is refused.
+/// cut it in two, and is told of on the trail of who asked, whose own it is. `held` is the idempotency key that the job was asked for with; it is given back when the job is refused.
 ///
 /// # Errors
 /// When the job was not taken, or nobody can tell.
@@ -42,17 +45,24 @@ pub async fn commit(
     id: JobId,
     process: &ProcessDefinition,
     execution: Execution,
-    owner: Option<Owner>,
+    trail: Trail,
     sync: bool,
     held: Option<Held>,
 ) -> Result<Arc<JobRecord>, GatewayError> {
-    let record = JobRecord { owner, ..first_record(gateway, id, process, &execution) };
+    let record = JobRecord { owner: trail.caller().owner(), ..first_record(gateway, id, process, &execution) };
     let (own, span) = (gateway.clone(), info_span!("accept", job_id = %id));
     let deadline =
         held.as_ref().map_or_else(|| tokio::time::Instant::now() + gateway.settings.accept_limit, |held| held.deadline);
+    let process = process.id.clone();
     let accepting = async move {
         let stored = tokio::time::timeout_at(deadline, store(&own, record, execution, sync, held.is_some())).await;
         let outcome = stored.unwrap_or_else(|late| Err(own.commit_unknown(&id, late)));
+        // Told here, where a client that hangs up has nothing to say.
+        match &outcome {
+            Ok(_) => trail.tell(Action::Executed, &process, &id, Outcome::Done),
+            Err(GatewayError::CommitUnknown { .. }) => trail.tell(Action::Executed, &process, &id, Outcome::Unknown),
+            Err(_) => {}
+        }
         match (&outcome, held) {
             // What nobody can tell keeps its key: the next request with it finds the job, or commits it.
             (Ok(_) | Err(GatewayError::CommitUnknown { .. }), _) | (_, None) => {}

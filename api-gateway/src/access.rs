@@ -4,6 +4,7 @@
 
 mod admission;
 mod caller;
+mod door;
 mod named;
 mod oidc;
 mod operator;
@@ -15,8 +16,10 @@ use jiff::Timestamp;
 use protocol::configuration::Configuration;
 use serde_json::{Map, Value};
 
-pub(crate) use self::admission::admit;
+use crate::rates::TooMany;
+
 use self::operator::digest;
+pub(crate) use self::{admission::admit, door::Door};
 pub use self::{
     admission::{Admission, View},
     caller::{Caller, Identity, Rights},
@@ -48,6 +51,8 @@ pub enum Refusal {
     OtherProcess,
     /// Its token is right, and not for dismissing: 403.
     NoDismissal,
+    /// It, or its address, has asked too often: 429.
+    TooMany(TooMany),
 }
 
 /// The sources of tokens; cheap to clone.

@@ -23,9 +23,9 @@ use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory, metrics::Metrics,
-    references::References, representation, requests, results::Values, routes, settings::GatewaySettings,
-    validate::Schemas,
+    access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory,
+    metrics::Metrics, rates::Rates, references::References, representation, requests, results::Values, routes,
+    settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -43,6 +43,10 @@ pub struct Gateway {
     pub settings: Arc<GatewaySettings>,
     /// Who may what.
     pub access: Access,
+    /// How often who may ask.
+    pub rates: Rates,
+    /// Who did what.
+    pub audit: Audit,
     /// URLs that are given out.
     pub urls: Arc<Urls>,
     /// Stream and bucket.
@@ -92,7 +96,7 @@ pub fn app(
 
 /// Scripts of every origin may use the API, without a browser's credentials: the token is sent by who has it.
 fn any_origin() -> Cors {
-    const EXPOSED: [&str; 12] = [
+    const EXPOSED: [&str; 14] = [
         "location",
         "link",
         "preference-applied",
@@ -105,6 +109,8 @@ fn any_origin() -> Cors {
         "accept-ranges",
         "content-range",
         "content-disposition",
+        "ratelimit",
+        "ratelimit-policy",
     ];
     Cors::default()
         .allow_any_origin()

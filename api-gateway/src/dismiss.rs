@@ -17,11 +17,12 @@ use platform::{
 };
 use protocol::{
     Event, JobId, JobRecord, ProcessDefinition,
+    audit::{Action, Outcome},
     job_record::{Archive, ArchiveState, Status},
 };
 use tracing::{Instrument, info, info_span};
 
-use crate::{app::Gateway, error::GatewayError, jobs::LookupError};
+use crate::{app::Gateway, audit::Trail, error::GatewayError, jobs::LookupError};
 
 /// What a request to delete a job means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub enum Deleted {
 }
 
 /// Deletes the job that was found as `found`, whose process is `process` where it is still configured. It is done in a
-/// task of its own: a client that hangs up does not cut it short.
+/// task of its own: a client that hangs up does not cut it short. It is told of on the trail of who asked.
 ///
 /// # Errors
 /// When the job can't be dismissed, is gone, or nobody can tell.
@@ -56,6 +57,7 @@ pub async fn delete(
     gateway: &Gateway,
     found: Arc<JobRecord>,
     process: Option<&ProcessDefinition>,
+    trail: Trail,
 ) -> Result<Deleted, GatewayError> {
     let (intent, id) = (Intent::of(&found), found.job_id);
     let is_offered = process.is_none_or(|process| process.description.job_control_options.allows_dismiss());
@@ -67,8 +69,28 @@ pub async fn delete(
         return Err(GatewayError::Unavailable(Box::new(LookupError::NotConnected)));
     }
     let (own, span) = (gateway.clone(), info_span!("delete", job_id = %id));
-    let task = gateway.runtime.spawn(async move { write(&own, &id, intent).await }.instrument(span));
+    let deleting = async move {
+        let deleted = write(&own, &id, intent).await;
+        if let Some((action, outcome)) = told(intent, &deleted) {
+            trail.tell(action, &found.process_id, &id, outcome);
+        }
+        deleted
+    };
+    let task = gateway.runtime.spawn(deleting.instrument(span));
     task.await.unwrap_or_else(|lost| Err(GatewayError::internal(lost)))
+}
+
+/// What the audit is told of it: what was done, or may have been.
+fn told(intent: Intent, deleted: &Result<Deleted, GatewayError>) -> Option<(Action, Outcome)> {
+    match deleted {
+        Ok(Deleted::Dismissed(_)) => Some((Action::Dismissed, Outcome::Done)),
+        Ok(Deleted::Removed(_)) => Some((Action::Removed, Outcome::Done)),
+        Err(GatewayError::DismissalUnknown { .. }) => match intent {
+            Intent::Cancel => Some((Action::Dismissed, Outcome::Unknown)),
+            Intent::Remove => Some((Action::Removed, Outcome::Unknown)),
+        },
+        Err(_) => None,
+    }
 }
 
 async fn write(gateway: &Gateway, id: &JobId, intent: Intent) -> Result<Deleted, GatewayError> {

@@ -14,7 +14,7 @@ use crate::{access::Refusal, jobs::LookupError, pages, representation, validate:
 const TYPES: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";
 const PROBLEM_JSON: &str = "application/problem+json";
 /// When a client may try again, in seconds.
-const RETRY_AFTER: &str = "5";
+const RETRY_AFTER: u64 = 5;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -228,6 +228,9 @@ impl GatewayError {
                 Refusal::Wrong | Refusal::Closed | Refusal::Expired | Refusal::OtherProcess | Refusal::NoDismissal,
             ) => (StatusCode::FORBIDDEN, "forbidden", "forbidden"),
             Self::Refused(Refusal::Invalid(_)) => (StatusCode::UNAUTHORIZED, "invalid-token", "invalid token"),
+            Self::Refused(Refusal::TooMany(_)) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many requests")
+            }
             Self::ForeignForm { .. } => (StatusCode::FORBIDDEN, "foreign-form", "the form is not ours"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "idempotency key reused"),
             Self::KeyInUse => (StatusCode::CONFLICT, "idempotency-key-in-use", "idempotency key in use"),
@@ -258,8 +261,8 @@ impl GatewayError {
         let errors = violations.iter().any(Violation::has_place).then_some(violations);
         let kind = format!("{TYPES}{kind}");
         if pages::form_of_error(request) == pages::Form::Html {
-            let can_sign_in =
-                matches!(self, Self::Refused(refusal) if !matches!(refusal, Refusal::Closed | Refusal::NotNow));
+            let passing = |it: &Refusal| matches!(it, Refusal::Closed | Refusal::NotNow | Refusal::TooMany(_));
+            let can_sign_in = matches!(self, Self::Refused(refusal) if !passing(refusal));
             let is_wrong = can_sign_in && !matches!(self, Self::Refused(Refusal::Missing));
             let (kind, instance, detail) = (&kind, &instance, &self.to_string());
             let told = Told { status, kind, title, detail, instance, violations, can_sign_in, is_wrong };
@@ -292,12 +295,13 @@ impl GatewayError {
     fn head(&self, status: StatusCode) -> Vec<(header::HeaderName, String)> {
         let retry_after = match self {
             // A commit takes some milliseconds, mostly.
-            Self::KeyInUse => Some("1"),
-            _ if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => Some(RETRY_AFTER),
+            Self::KeyInUse => Some(1),
+            Self::Refused(Refusal::TooMany(too_many)) => Some(too_many.seconds),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER),
             _ => None,
         };
         let mut head: Vec<_> =
-            retry_after.into_iter().map(|seconds| (header::RETRY_AFTER, seconds.to_owned())).collect();
+            retry_after.into_iter().map(|seconds| (header::RETRY_AFTER, seconds.to_string())).collect();
         match self {
             Self::Refused(Refusal::Missing) => head.push((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
             // RFC 6750, 3.1.
@@ -385,6 +389,7 @@ fn shown<S: serde::Serializer>(error: &GatewayError, serializer: S) -> Result<S:
 fn refusal(refusal: Refusal) -> String {
     let text = match refusal {
         Refusal::Invalid(why) => return why.to_string(),
+        Refusal::TooMany(too_many) => return too_many.to_string(),
         Refusal::NotNow => "the keys of the issuer are not known yet; nothing was done, try again",
         Refusal::Missing => "a token is needed: as authorization Bearer, or for an execution as input token",
         Refusal::Wrong => "the token is wrong",

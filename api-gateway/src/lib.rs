@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access;
 pub mod app;
+pub mod audit;
 pub mod callbacks;
 pub mod datetime;
 pub mod dismiss;
@@ -28,6 +29,7 @@ pub(crate) mod pages;
 pub mod prefer;
 pub mod proxies;
 pub mod query;
+pub mod rates;
 pub mod references;
 pub mod representation;
 pub mod request_id;

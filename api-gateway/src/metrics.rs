@@ -16,7 +16,12 @@ use prometheus_client::{
 
 use protocol::callback::DeliveryState;
 
-use crate::{access::Access, index::Index, memory::Memory};
+use crate::{
+    access::Access,
+    index::Index,
+    memory::Memory,
+    rates::{Rates, TooMany},
+};
 
 /// What names of metrics begin with.
 const PREFIX: &str = "quayside_gateway";
@@ -36,6 +41,9 @@ struct Inner {
     leader_reads: Counter,
     callbacks: Family<CallbackLabels, Counter>,
     callbacks_waiting: Gauge,
+    limited: Family<LimitedLabels, Counter>,
+    audited: Family<AuditLabels, Counter>,
+    audit_waiting: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +75,17 @@ struct CallbackLabels {
     end: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    budget: &'static str,
+    whose: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuditLabels {
+    end: &'static str,
+}
+
 fn request_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 10))
 }
@@ -86,6 +105,9 @@ impl Metrics {
             leader_reads: Counter::default(),
             callbacks: Family::default(),
             callbacks_waiting: Gauge::default(),
+            limited: Family::default(),
+            audited: Family::default(),
+            audit_waiting: Gauge::default(),
         };
         registry.register("requests", "HTTP requests answered", inner.requests.clone());
         registry.register_with_unit(
@@ -111,6 +133,9 @@ impl Metrics {
             "Callbacks that are not delivered yet, over all replicas",
             inner.callbacks_waiting.clone(),
         );
+        registry.register("limited_requests", "Requests refused as a budget was used up", inner.limited.clone());
+        registry.register("audit_entries", "Entries of the audit by where they ended", inner.audited.clone());
+        registry.register("audit_waiting", "Entries of the audit that wait to be written", inner.audit_waiting.clone());
         registry.register_collector(Box::new(IndexSizes(index)));
         registry.register_collector(Box::new(MemoryUsed { accepting, documents }));
         Self(Arc::new(inner))
@@ -165,6 +190,22 @@ impl Metrics {
         self.0.callbacks_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// A request was refused, as a budget is used up.
+    pub fn limited(&self, TooMany { budget, whose, .. }: &TooMany) {
+        let labels = LimitedLabels { budget: budget.as_str(), whose: whose.as_str() };
+        self.0.limited.get_or_create(&labels).inc();
+    }
+
+    /// Where an entry of the audit ended: `written` to its stream, or only `logged`.
+    pub fn audited(&self, end: &'static str) {
+        self.0.audited.get_or_create(&AuditLabels { end }).inc();
+    }
+
+    /// How many entries of the audit wait to be written.
+    pub fn audit_waiting(&self, count: usize) {
+        self.0.audit_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// A job is read from the leader.
     pub fn leader_read(&self) {
         self.0.leader_reads.inc();
@@ -190,6 +231,38 @@ impl Drop for UnderWay {
 /// Registers how the sources of tokens are.
 pub fn watch_access(registry: &mut Registry, access: Access) {
     registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Sources(access)));
+}
+
+/// Registers how many budgets are kept.
+pub fn watch_rates(registry: &mut Registry, rates: Rates) {
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(KeptBudgets(rates)));
+}
+
+/// Budgets that are kept, looked at when somebody asks.
+struct KeptBudgets(Rates);
+
+impl std::fmt::Debug for KeptBudgets {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("KeptBudgets")
+    }
+}
+
+impl Collector for KeptBudgets {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let kept = self.0.kept();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        let kind = gauge(0).metric_type();
+        let mut budgets =
+            encoder.encode_descriptor("limit_keys", "Callers and addresses whose budgets are kept", None, kind)?;
+        for (budget, whose, count) in kept {
+            let labels = [("budget", budget.as_str()), ("whose", whose.as_str())];
+            gauge(count).encode(budgets.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
 }
 
 /// The sources of tokens, looked at when somebody asks.

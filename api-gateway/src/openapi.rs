@@ -9,12 +9,13 @@ mod operation;
 pub(crate) mod operations;
 mod parameters;
 mod process;
+mod rates;
 mod security;
 
 use protocol::{ProcessDefinition, configuration::Configuration};
 use serde_json::{Map, Value, json};
 
-use crate::{links::Urls, routes::RESOURCES};
+use crate::{links::Urls, rates::LimitSettings, routes::RESOURCES};
 
 /// Describes an operation: an Operation Object.
 pub(crate) type Describe = fn(&Context<'_>) -> Value;
@@ -41,6 +42,8 @@ pub(crate) struct Context<'a> {
     pub(crate) issuer: Option<&'a str>,
     /// Whether subscribers are called back.
     pub(crate) calls_back: bool,
+    /// How often somebody may ask.
+    pub(crate) limits: &'a LimitSettings,
 }
 
 /// The whole definition.
@@ -77,7 +80,8 @@ fn paths(context: &Context<'_>) -> Map<String, Value> {
             let verb = operation.verb.words()[0].to_ascii_lowercase();
             let mut insert = |path: String, process: Option<&ProcessDefinition>, described: Value| {
                 let item = paths.entry(path).or_insert_with(|| json!({}));
-                item[&verb] = security::describe(context, operation.rule, process, described);
+                let described = security::describe(context, operation.rule, process, described);
+                item[&verb] = rates::describe(context, operation.cost, described);
             };
             match document {
                 Document::Once(describe) => insert(resource.path.to_owned(), None, describe(context)),
@@ -107,7 +111,14 @@ mod tests {
 
     fn document_of(configuration: &Configuration, issuer: Option<&str>) -> Value {
         let urls = Urls::new(&configuration.server.url);
-        definition(&Context { configuration, urls: &urls, language: "en-US", issuer, calls_back: true })
+        definition(&Context {
+            configuration,
+            urls: &urls,
+            language: "en-US",
+            issuer,
+            calls_back: true,
+            limits: &LimitSettings::default(),
+        })
     }
 
     #[test]
@@ -149,10 +160,28 @@ mod tests {
         assert!(document["components"]["schemas"]["execute"]["properties"]["subscriber"].is_object());
         let configuration = testing::configuration();
         let urls = Urls::new(&configuration.server.url);
-        let (configuration, language) = (&configuration, "en-US");
-        let context = Context { configuration, urls: &urls, language, issuer: None, calls_back: false };
+        let (configuration, language, limits) = (&configuration, "en-US", LimitSettings::default());
+        let context =
+            Context { configuration, urls: &urls, language, issuer: None, calls_back: false, limits: &limits };
         let silent = definition(&context).to_string();
         assert!(!silent.contains("subscriber") && !silent.contains("\"callbacks\""));
+    }
+
+    #[test]
+    fn what_may_be_refused_as_too_much_says_so() {
+        let configuration = testing::configuration();
+        let urls = Urls::new(&configuration.server.url);
+        let documented = |limits: &LimitSettings| {
+            let (configuration, language) = (&configuration, "en-US");
+            let context = Context { configuration, urls: &urls, language, issuer: None, calls_back: true, limits };
+            let document = definition(&context);
+            [("/jobs", "get"), ("/processes/open/execution", "post"), ("/jobs/{jobID}", "delete")]
+                .map(|(path, verb)| document["paths"][path][verb]["responses"].get("429").is_some())
+        };
+        assert_eq!(documented(&LimitSettings::default()), [false; 3]);
+        assert_eq!(documented(&LimitSettings { reads: 1, ..LimitSettings::default() }), [true, false, false]);
+        assert_eq!(documented(&LimitSettings { executions: 1, ..LimitSettings::default() }), [false, true, true]);
+        assert_eq!(documented(&LimitSettings { failures: 1, ..LimitSettings::default() }), [true; 3]);
     }
 
     #[test]

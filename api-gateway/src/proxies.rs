@@ -1,4 +1,4 @@
-//! Which address a request came from, for logs: proxies are believed only where the settings name them.
+//! Which address a request came from, for logs, limits and audit: proxies are believed only where the settings name them.
 
 use std::net::IpAddr;
 

@@ -25,6 +25,7 @@ use crate::{
     limits,
     links::{HTML, JSON},
     negotiation::{accepts_media, has_tag, prefers_gzip},
+    rates::{self, Standing},
 };
 
 /// Answers below this many bytes are not compressed: it would save no packet.
@@ -127,7 +128,11 @@ async fn finished(gateway: &Gateway, request: &HttpRequest, answer: HttpResponse
         Kind::Description | Kind::Job | Kind::Results => "no-cache",
     };
     let is_unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
+    let standing = request.extensions().get::<Standing>().copied();
     let headers = answer.headers_mut();
+    if let Some(standing) = standing {
+        rates::insert(headers, &standing);
+    }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     }

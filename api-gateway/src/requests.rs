@@ -4,7 +4,7 @@
 use std::{net::IpAddr, time::Instant};
 
 use actix_web::{
-    Error, HttpRequest,
+    Error, HttpMessage, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::header::HeaderName,
@@ -15,6 +15,7 @@ use tracing::{Instrument, debug, error_span, info};
 
 use crate::{
     app::Gateway,
+    audit,
     request_id::{self, RequestId},
 };
 
@@ -27,6 +28,7 @@ pub async fn observe<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
     // Of the highest level, so that it is there whatever the filter lets through.
     let span = error_span!("request", request_id = %id);
     let mut response = observed(request, next).instrument(span).await?;
@@ -48,6 +50,7 @@ async fn observed<B: MessageBody + 'static>(
     let gateway = request.app_data::<web::Data<Gateway>>();
     if let Some(gateway) = gateway {
         gateway.metrics.request(&route, method_label(request), status.as_u16(), elapsed);
+        audit::refused(gateway, request, status);
     }
     let client = gateway.and_then(|gateway| client(gateway, request)).map(tracing::field::display);
     let (method, path, status) = (request.method().as_str(), request.path(), status.as_u16());
@@ -60,7 +63,8 @@ async fn observed<B: MessageBody + 'static>(
     Ok(response)
 }
 
-fn client(gateway: &Gateway, request: &HttpRequest) -> Option<IpAddr> {
+/// The address that a request came from, as far as proxies are believed.
+pub(crate) fn client(gateway: &Gateway, request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     let forwarded: Vec<&str> =
         request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
@@ -68,7 +72,7 @@ fn client(gateway: &Gateway, request: &HttpRequest) -> Option<IpAddr> {
 }
 
 /// Methods that nobody knows would make labels without end.
-fn method_label(request: &HttpRequest) -> &'static str {
+pub(crate) fn method_label(request: &HttpRequest) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == request.method().as_str()).unwrap_or("other")
 }

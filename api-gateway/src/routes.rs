@@ -17,6 +17,8 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::execution::body::discard;
+
 use actix_web::{
     HttpResponse, Route, guard,
     http::Method,
@@ -29,6 +31,7 @@ use crate::{
     error::GatewayError,
     openapi::{Describe, Document, operations},
     pages,
+    rates::Cost,
 };
 
 /// A path and what can be done there.
@@ -47,6 +50,8 @@ pub(crate) struct Operation {
     serve: fn() -> Route,
     /// What it wants of who asks.
     pub(crate) rule: Rule,
+    /// What a request is counted as.
+    pub(crate) cost: Cost,
     /// How the definition describes it; `None` for what is no part of the API.
     pub(crate) document: Option<Document>,
 }
@@ -82,8 +87,8 @@ pub(crate) const RESOURCES: &[Resource] = &[
         operations: &[get(Rule::Open, || web::to(conformance::get), operations::conformance)],
     },
     Resource { path: "/openapi", operations: &[get(Rule::Open, || web::to(openapi::get), operations::definition)] },
-    Resource { path: "/openapi/page/{file}", operations: &[hidden(Rule::Open, || web::to(openapi::page::file))] },
-    Resource { path: "/pages/{file}", operations: &[hidden(Rule::Open, || web::to(pages::assets::file))] },
+    Resource { path: "/openapi/page/{file}", operations: &[part(|| web::to(openapi::page::file))] },
+    Resource { path: "/pages/{file}", operations: &[part(|| web::to(pages::assets::file))] },
     Resource { path: "/signin", operations: &[hidden(Rule::Open, || web::to(sign_in::get))] },
     Resource { path: "/processes", operations: &[get(Rule::Open, || web::to(processes::get), operations::processes)] },
     Resource {
@@ -96,6 +101,7 @@ pub(crate) const RESOURCES: &[Resource] = &[
             verb: Verb::Post,
             serve: || web::to(execution::post),
             rule: Rule::Execute,
+            cost: Cost::Execution,
             document: Some(Document::OfEachProcess(operations::execution)),
         }],
     },
@@ -108,6 +114,7 @@ pub(crate) const RESOURCES: &[Resource] = &[
                 verb: Verb::Delete,
                 serve: || web::to(job::delete),
                 rule: Rule::Dismiss,
+                cost: Cost::Execution,
                 document: Some(Document::Once(operations::dismiss)),
             },
         ],
@@ -116,7 +123,13 @@ pub(crate) const RESOURCES: &[Resource] = &[
         path: "/jobs/{jobID}/dismiss",
         operations: &[
             hidden(Rule::Job, || web::to(dismissal::get)),
-            Operation { verb: Verb::Post, serve: || web::to(dismissal::post), rule: Rule::DismissForm, document: None },
+            Operation {
+                verb: Verb::Post,
+                serve: || web::to(dismissal::post),
+                rule: Rule::DismissForm,
+                cost: Cost::Execution,
+                document: None,
+            },
         ],
     },
     Resource {
@@ -134,11 +147,16 @@ pub(crate) const RESOURCES: &[Resource] = &[
 ];
 
 const fn get(rule: Rule, serve: fn() -> Route, document: Describe) -> Operation {
-    Operation { verb: Verb::Get, serve, rule, document: Some(Document::Once(document)) }
+    Operation { verb: Verb::Get, serve, rule, cost: Cost::Read, document: Some(Document::Once(document)) }
 }
 
 const fn hidden(rule: Rule, serve: fn() -> Route) -> Operation {
-    Operation { verb: Verb::Get, serve, rule, document: None }
+    Operation { verb: Verb::Get, serve, rule, cost: Cost::Read, document: None }
+}
+
+/// What pages are made of.
+const fn part(serve: fn() -> Route) -> Operation {
+    Operation { verb: Verb::Get, serve, rule: Rule::Open, cost: Cost::Nothing, document: None }
 }
 
 /// An operation, for who checks that all of them keep their rules.
@@ -171,8 +189,9 @@ pub fn configure(app: &mut ServiceConfig, base: &str) {
             path => format!("{base}{path}"),
         };
         let served = resource.operations.iter().fold(web::resource(path), |served, operation| {
-            let (verb, rule) = (operation.verb, operation.rule);
-            let admitted = (operation.serve)().wrap(from_fn(move |request, next| access::admit(rule, request, next)));
+            let (verb, rule, cost) = (operation.verb, operation.rule, operation.cost);
+            let admitted =
+                (operation.serve)().wrap(from_fn(move |request, next| access::admit(rule, cost, request, next)));
             served.route(admitted.guard(guard::fn_guard(move |context| verb.takes(&context.head().method))))
         });
         app.service(served.default_service(web::to(|| method_not_allowed(resource))));

@@ -6,8 +6,8 @@ use platform::config::seconds;
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    access::OidcSettings, callbacks::CallbackSettings, proxies::TrustedProxies, references::ReferenceSettings,
-    results::MEMORY_OF_DOCUMENT, validate::parts::most_memory_of,
+    access::OidcSettings, audit::AuditSettings, callbacks::CallbackSettings, proxies::TrustedProxies,
+    rates::LimitSettings, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT, validate::parts::most_memory_of,
 };
 
 /// Limits of the gateway.
@@ -42,7 +42,7 @@ pub struct GatewaySettings {
     /// How long a client may take to read results that are held in memory for it, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub send_timeout: Duration,
-    /// Networks of proxies whose `X-Forwarded-For` is believed, for logs: separated by commas.
+    /// Networks of proxies whose `X-Forwarded-For` is believed, for logs, limits and audit: separated by commas.
     pub trusted_proxies: TrustedProxies,
     /// How long a body may take to arrive, in seconds.
     #[serde(deserialize_with = "seconds")]
@@ -86,6 +86,10 @@ pub struct GatewaySettings {
     pub references: ReferenceSettings,
     /// Who may be called back, and how persistently.
     pub callbacks: CallbackSettings,
+    /// How often somebody may ask.
+    pub limits: LimitSettings,
+    /// What is kept of who did what.
+    pub audit: AuditSettings,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -135,6 +139,8 @@ impl Default for GatewaySettings {
             oidc: OidcSettings::default(),
             references: ReferenceSettings::default(),
             callbacks: CallbackSettings::default(),
+            limits: LimitSettings::default(),
+            audit: AuditSettings::default(),
         }
     }
 }
@@ -201,6 +207,8 @@ impl GatewaySettings {
         mistakes.extend(self.references.mistakes());
         mistakes.extend(self.callbacks.mistakes());
         mistakes.extend(self.oidc.mistakes());
+        mistakes.extend(self.limits.mistakes());
+        mistakes.extend(self.audit.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
 }

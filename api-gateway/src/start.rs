@@ -24,12 +24,14 @@ use tracing::{error, info, warn};
 use crate::{
     access::{Access, IssuerError, NamedTokens, Oidc, OperatorToken, TokenFileError},
     app::{self, Gateway},
+    audit::{Audit, AuditSettings, Writing},
     callbacks::{self, Callbacks},
     index::{Index, feed},
     jobs::Jobs,
     links::Urls,
     memory::Memory,
     metrics::{self, Metrics},
+    rates::Rates,
     references::References,
     results::Values,
     settings::{GatewaySettings, NotAllowed},
@@ -152,6 +154,8 @@ async fn serve(
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone()]);
     metrics::watch_access(&mut registry, access.clone());
+    let rates = Rates::new(&settings.limits);
+    metrics::watch_rates(&mut registry, rates.clone());
     let health = Health::new(registry, &[feed::READY_PART]);
     let bind = platform.probe.bind;
     let probe_address = probe::serve(bind, health.clone(), shutdown.clone()).map_err(|source| RunError::Listen {
@@ -161,6 +165,8 @@ async fn serve(
     })?;
     let Some(nats) = connect(&platform, settings.connect_wait, &shutdown).await? else { return Ok(()) };
     nats::ensure_keys(&nats, settings.idempotency_age).await?;
+    let limit = platform.shutdown_limit;
+    let (audit, writing) = start_audit(&nats, &settings.audit, &metrics, limit, &shutdown).await?;
     let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
     if let Some(objects) = objects.clone() {
         tokio::spawn(async move { check_bucket(&objects).await });
@@ -171,12 +177,15 @@ async fn serve(
     if let Some(oidc) = access.oidc.clone() {
         tokio::spawn(oidc.keep_up(shutdown.clone()));
     }
+    tokio::spawn(rates.clone().keep_tidy(shutdown.clone()));
     let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
     let runtime = Handle::current();
     let store = JobStore::new(nats, objects);
     let urls = Arc::new(Urls::new(&configuration.server.url));
     let gateway = Gateway {
         access,
+        rates,
+        audit: audit.clone(),
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),
@@ -197,8 +206,11 @@ async fn serve(
     let (url, processes) = (gateway.urls.base().to_owned(), gateway.configuration.processes.len());
     info!(%address, probes = %probe_address, %url, processes, "serving");
     let calling = tokio::spawn(callbacks::serve(gateway.clone(), shutdown.clone()));
-    let served = app::serve(listener, gateway, platform.shutdown_limit).await.map_err(RunError::Serve);
+    let served = app::serve(listener, gateway, limit).await.map_err(RunError::Serve);
     shutdown.cancel();
+    if let Some(writing) = writing {
+        writing.end(&audit).await;
+    }
     if let Err(lost) = followed.await {
         warn!(error = %lost, "the index ended");
     }
@@ -207,6 +219,23 @@ async fn serve(
     }
     info!("stopped");
     served
+}
+
+/// Makes the stream of the audit, and begins to write to it, unless it is switched off.
+async fn start_audit(
+    nats: &Nats,
+    settings: &AuditSettings,
+    metrics: &Metrics,
+    limit: Duration,
+    shutdown: &CancellationToken,
+) -> Result<(Audit, Option<Writing>), NatsError> {
+    if !settings.enabled {
+        return Ok((Audit::off(), None));
+    }
+    nats::ensure_audit(nats, settings.max_age, settings.max_bytes).await?;
+    let (audit, queue) = Audit::new(settings, metrics.clone());
+    let writing = Writing::start(queue, nats.clone(), settings.retry_for, limit, shutdown.clone());
+    Ok((audit, Some(writing)))
 }
 
 /// Connects to NATS, which may come up after us. `None` when told to stop meanwhile.

@@ -11,12 +11,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, OperatorToken},
     app::Gateway,
+    audit::Audit,
     callbacks::Callbacks,
     index::Index,
     jobs::Jobs,
     links::Urls,
     memory::Memory,
     metrics::Metrics,
+    rates::Rates,
     references::References,
     results::Values,
     settings::GatewaySettings,
@@ -104,6 +106,8 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
         access: Access { operator: token.and_then(OperatorToken::new), ..Access::default() },
+        rates: Rates::new(&settings.limits),
+        audit: Audit::off(),
         urls: urls.clone(),
         jobs: Jobs::new(store.clone(), index.clone(), metrics.clone(), runtime.clone()),
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),

@@ -8,7 +8,7 @@ use async_nats::jetstream::{
     stream,
 };
 use protocol::names::subjects::{
-    CALLBACK_STREAM, CALLBACKS, IDEMPOTENCY_KEYS, IDEMPOTENCY_STREAM, STREAM, STREAM_SUBJECTS,
+    AUDIT, AUDIT_STREAM, CALLBACK_STREAM, CALLBACKS, IDEMPOTENCY_KEYS, IDEMPOTENCY_STREAM, STREAM, STREAM_SUBJECTS,
 };
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -163,6 +163,15 @@ pub async fn ensure_keys(nats: &Nats, max_age: Duration) -> Result<(), NatsError
     ensure_stream(&nats.jetstream, &wanted_keys(nats.replicas, max_age)).await
 }
 
+/// Makes the stream of the audit what it has to be; entries are forgotten after `max_age`, and the oldest of them where all take more
+/// than `max_bytes`.
+///
+/// # Errors
+/// When the server refuses it, or has no room for it.
+pub async fn ensure_audit(nats: &Nats, max_age: Duration, max_bytes: i64) -> Result<(), NatsError> {
+    ensure_stream(&nats.jetstream, &wanted_audit(nats.replicas, max_age, max_bytes)).await
+}
+
 fn check_max_payload(max_payload: usize) -> Result<(), NatsError> {
     if max_payload < LEAST_PAYLOAD {
         return Err(NatsError::MaxPayload { max_payload });
@@ -230,6 +239,9 @@ fn merged(found: stream::Config, wanted: &stream::Config) -> stream::Config {
         // nats-server takes no window that is longer than the age.
         merged.duplicate_window = merged.duplicate_window.min(wanted.max_age);
     }
+    if wanted.max_bytes > 0 {
+        merged.max_bytes = wanted.max_bytes;
+    }
     merged
 }
 
@@ -282,6 +294,20 @@ fn wanted_callbacks(replicas: usize) -> stream::Config {
         subjects: vec![CALLBACKS.to_owned()],
         // What is done is forgotten by an age of its own; what waits has none.
         allow_message_ttl: true,
+        ..wanted_stream(replicas)
+    }
+}
+
+fn wanted_audit(replicas: usize, max_age: Duration, max_bytes: i64) -> stream::Config {
+    stream::Config {
+        name: AUDIT_STREAM.to_owned(),
+        description: Some("Quayside: who did what".to_owned()),
+        subjects: vec![AUDIT.to_owned()],
+        max_messages_per_subject: -1,
+        max_age,
+        max_bytes,
+        // The window in which an entry that is written again is known by its id.
+        duplicate_window: max_age.min(Duration::from_secs(600)),
         ..wanted_stream(replicas)
     }
 }
@@ -345,6 +371,16 @@ mod tests {
         assert!(wanted.max_age.is_zero() && wanted.allow_message_ttl && !wanted.allow_direct);
         let found = stream::Config { allow_message_ttl: false, ..wanted.clone() };
         assert_eq!(merged(found, &wanted), wanted);
+    }
+
+    #[test]
+    fn the_audit_follows_its_settings_and_keeps_every_entry_until_then() {
+        let hour = Duration::from_secs(3600);
+        let wanted = wanted_audit(1, hour, 1 << 20);
+        assert_eq!((wanted.max_messages_per_subject, wanted.discard), (-1, stream::DiscardPolicy::Old));
+        let found = wanted_audit(1, 2 * hour, 1 << 30);
+        assert_eq!(merged(found, &wanted), wanted);
+        assert_eq!(merged(wanted_stream(1), &wanted_stream(1)).max_bytes, 0, "others have no limit");
     }
 
     #[test]

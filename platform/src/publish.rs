@@ -12,6 +12,7 @@ use async_nats::{
 use bytes::Bytes;
 use protocol::{
     Event, ExecutionRequest, JobEvent, JobRecord,
+    audit::AuditEvent,
     idempotency::ClaimedKey,
     job_event,
     names::subjects::{self, CONTENT_TYPE, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT},
@@ -165,6 +166,18 @@ pub async fn last_callback<T: DeserializeOwned>(nats: &Nats, subject: &str) -> R
 /// When it is too large, or the stream did not answer.
 pub async fn result(nats: &Nats, subject: String, payload: Bytes) -> Result<(), StreamError> {
     publish(nats, &subject, HeaderMap::new(), payload).await.map(|_| ())
+}
+
+/// Publishes an entry of the audit. Repeating it changes nothing, as long as the stream knows its id.
+///
+/// # Errors
+/// When the stream did not answer.
+pub async fn audit(nats: &Nats, event: &AuditEvent) -> Result<(), StreamError> {
+    let payload = serde_json::to_vec(event).map_err(StreamError::Encode)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, event.id().as_str());
+    headers.insert(CONTENT_TYPE, job_event::CONTENT_TYPE);
+    publish(nats, &event.stream_subject(), headers, payload.into()).await.map(|_| ())
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a part of one message and of the condition on it")]

@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod process;
 pub mod schema;
 
+pub mod audit;
 pub mod callback;
 pub mod deadline;
 pub mod digest;

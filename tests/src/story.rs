@@ -20,6 +20,7 @@ use protocol::{
         environment::JOB_NAME_PREFIX_DEFAULT,
         kubernetes::{LABEL_JOB_ID, job_name},
         objects,
+        subjects::STREAM,
     },
 };
 use reqwest::{Client, Response, StatusCode, header};
@@ -417,9 +418,14 @@ impl Story {
 
     /// Every message of the stream: subject and payload, in order.
     pub async fn messages(&self) -> Result<Vec<(String, Value)>> {
+        self.messages_of(STREAM).await
+    }
+
+    /// Every message of another stream: its subject and what it holds.
+    pub async fn messages_of(&self, stream: &str) -> Result<Vec<(String, Value)>> {
         let client = async_nats::connect(self.stack.nats.url()).await?;
         let jetstream = async_nats::jetstream::new(client);
-        let stream = jetstream.get_stream("JOBS").await?;
+        let stream = jetstream.get_stream(stream).await?;
         let (total, last) = (stream.cached_info().state.messages, stream.cached_info().state.last_sequence);
         let consumer = stream.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await?;
         let mut found = Vec::new();

@@ -141,6 +141,12 @@ pub(crate) fn tokens_file(story: &Story) -> String {
     story.stack.folder().join("tokens.yaml").display().to_string()
 }
 
+/// The named token of this name.
+pub(crate) fn named_token(name: &str) -> Result<&'static str> {
+    let found = NAMED.iter().find(|(known, ..)| *known == name);
+    found.map(|(_, token, _)| *token).context("no such token")
+}
+
 /// Writes the file of the named tokens with some of them.
 pub(crate) fn write_tokens(story: &Story, has: impl Fn(&str) -> bool) -> Result<()> {
     let mut text = "tokens:\n".to_owned();
@@ -158,10 +164,7 @@ pub(crate) fn write_tokens(story: &Story, has: impl Fn(&str) -> bool) -> Result<
 impl Callers {
     /// The token of a caller.
     pub(crate) fn token(&self, caller: Caller) -> Option<String> {
-        let named = |name: &str| {
-            let (_, token, _) = NAMED.iter().find(|(known, ..)| *known == name)?;
-            Some((*token).to_owned())
-        };
+        let named = |name: &str| named_token(name).ok().map(str::to_owned);
         match caller {
             Caller::Nobody => None,
             Caller::WithWrongToken => Some("wrong-token-of-nobody".to_owned()),

@@ -16,6 +16,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod audit;
 mod bad_requests;
 mod callbacks;
 mod callers;
@@ -46,6 +47,7 @@ mod idempotency;
 mod image_pull;
 mod inputs;
 mod large_log;
+mod limits;
 mod lists;
 mod logs;
 mod memory;

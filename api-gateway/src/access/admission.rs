@@ -1,6 +1,6 @@
 use actix_web::{
     Error, HttpMessage, HttpRequest,
-    body::MessageBody,
+    body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
     web,
@@ -8,8 +8,13 @@ use actix_web::{
 use protocol::{JobRecord, Owner, ProcessDefinition};
 use serde_json::Value;
 
-use super::{Access, Caller, Need, Refusal, Rule, presented};
-use crate::{app::Gateway, error::GatewayError};
+use super::{Caller, Door, Need, Refusal, Rule, presented};
+use crate::{
+    app::Gateway,
+    error::GatewayError,
+    rates::{self, Cost},
+    routes,
+};
 
 /// What the rule of an operation found of a request. It is in the request of every handler.
 #[derive(Debug, Clone)]
@@ -44,12 +49,13 @@ impl View {
     }
 }
 
-/// The middleware around each operation.
+/// The middleware around each operation, whose requests are counted as `cost`.
 ///
 /// # Errors
 /// Those of what is inside; a refusal is an answer.
 pub(crate) async fn admit<B: MessageBody + 'static>(
     rule: Rule,
+    cost: Cost,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -58,9 +64,17 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
     };
     let bearer = match presented::bearer(request.headers()) {
         Ok(None) => Ok(None),
-        Ok(Some(text)) => gateway.access.identify(text).await.map(Some),
+        Ok(Some(text)) => Door::of(&gateway, request.request()).identify(text).await.map(Some),
         Err(refusal) => Err(refusal),
     };
+    // Who might be somebody is not taken for nobody, even where nobody is asked for a token.
+    if let Err(refusal @ Refusal::TooMany(_)) = bearer {
+        return Ok(too_often(&gateway, request, refusal).await);
+    }
+    let caller = bearer.as_ref().ok().and_then(Option::as_ref);
+    if let Err(refusal) = rates::charge(&gateway, request.request(), cost, caller) {
+        return Ok(too_often(&gateway, request, refusal).await);
+    }
     let need = rule.need(&gateway.configuration.server.manager);
     match Admission::decide(rule, need, gateway.access.has_source(), bearer) {
         Ok(admission) => {
@@ -69,6 +83,14 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
         }
         Err(refusal) => Ok(request.error_response(GatewayError::from(refusal))),
     }
+}
+
+/// Refuses a request, once its body was read: a client that is still sending would not see why.
+async fn too_often(gateway: &Gateway, mut request: ServiceRequest, refusal: Refusal) -> ServiceResponse<BoxBody> {
+    if let Ok(payload) = request.extract::<web::Payload>().await {
+        routes::discard(payload, &gateway.settings).await;
+    }
+    request.error_response(GatewayError::from(refusal))
 }
 
 impl Admission {
@@ -126,18 +148,19 @@ impl Admission {
     ///
     /// # Errors
     /// When the caller may not.
-    pub async fn to_dismiss(&self, access: &Access, need: Need, input: Option<&str>) -> Result<Self, Refusal> {
+    pub(crate) async fn to_dismiss(&self, door: &Door<'_>, need: Need, input: Option<&str>) -> Result<Self, Refusal> {
         let bearer = match (self.bearer.clone(), input) {
             (bearer, None) => bearer,
             (bearer, Some(input)) => {
-                let input = access.identify(input).await?;
+                let input = door.identify(input).await?;
+                self.charge(door, &input)?;
                 match bearer? {
                     Some(bearer) if bearer != input => return Err(Refusal::Wrong),
                     _ => Ok(Some(input)),
                 }
             }
         };
-        Self::decide(Rule::Dismiss, need, access.has_source(), bearer)
+        Self::decide(Rule::Dismiss, need, door.has_source(), bearer)
     }
 
     /// Who executes a process, whose token may also have been the input `token`, which is then `input`. If it came as both, both
@@ -145,22 +168,25 @@ impl Admission {
     ///
     /// # Errors
     /// When the caller may not.
-    pub async fn to_execute(
+    pub(crate) async fn to_execute(
         &self,
-        access: &Access,
+        door: &Door<'_>,
         process: &ProcessDefinition,
         input: Option<&Value>,
     ) -> Result<Caller, Refusal> {
         if !process.check_auth {
             return Ok(self.caller.clone());
         }
-        if !access.has_source() {
+        if !door.has_source() {
             return Err(Refusal::Closed);
         }
         let input = match input {
             None => None,
-            Some(value) => Some(access.identify(value.as_str().ok_or(Refusal::Wrong)?).await?),
+            Some(value) => Some(door.identify(value.as_str().ok_or(Refusal::Wrong)?).await?),
         };
+        if let Some(input) = &input {
+            self.charge(door, input)?;
+        }
         let caller = match (self.bearer.clone()?, input) {
             (None, None) => return Err(Refusal::Missing),
             (Some(bearer), Some(input)) if bearer != input => return Err(Refusal::Wrong),
@@ -168,17 +194,21 @@ impl Admission {
         };
         if caller.may_execute(&process.id) { Ok(caller) } else { Err(Refusal::OtherProcess) }
     }
+
+    /// Counts a request for whom the body names, where the head named nobody.
+    fn charge(&self, door: &Door<'_>, caller: &Caller) -> Result<(), Refusal> {
+        if self.caller.is_anonymous() { door.charge(caller) } else { Ok(()) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{collections::HashSet, sync::Arc};
 
+    use actix_web::test::TestRequest;
+
     use super::*;
-    use crate::{
-        access::{OperatorToken, Rights},
-        testing,
-    };
+    use crate::{access::Rights, testing};
 
     fn named(sees_all_jobs: bool, may_dismiss: bool) -> Caller {
         let rights = Rights { processes: Some(HashSet::new()), sees_all_jobs, may_dismiss };
@@ -216,9 +246,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_table_of_tokens_of_executions() {
-        let access = Access { operator: OperatorToken::new("right"), ..Access::default() };
+        let gateways = [
+            testing::with(testing::configuration(), Some("right")).await,
+            testing::with(testing::configuration(), None).await,
+        ];
         let configuration = testing::configuration();
         let process = configuration.processes.get("protected").unwrap();
+        let request = TestRequest::default().to_http_request();
         let (right, wrong, number) = (Value::from("right"), Value::from("wrong"), Value::from(1));
         type Case<'a> = (Option<&'a str>, Option<&'a Value>, Result<(), Refusal>);
         let cases: [Case<'_>; 9] = [
@@ -233,14 +267,15 @@ mod tests {
             (None, Some(&number), Err(Refusal::Wrong)),
         ];
         for (index, (bearer, input, expected)) in cases.into_iter().enumerate() {
-            for (access, expected) in [(&access, expected), (&Access::default(), Err(Refusal::Closed))] {
+            for (gateway, expected) in gateways.iter().zip([expected, Err(Refusal::Closed)]) {
+                let door = Door::of(gateway, &request);
                 let bearer = match bearer {
-                    Some(text) => access.identify(text).await.map(Some),
+                    Some(text) => door.identify(text).await.map(Some),
                     None => Ok(None),
                 };
-                let has_source = access.has_source();
+                let has_source = door.has_source();
                 let admission = Admission::decide(Rule::Execute, Need::AsTheProcessSays, has_source, bearer).unwrap();
-                let decided = admission.to_execute(access, process, input).await.map(|_| ());
+                let decided = admission.to_execute(&door, process, input).await.map(|_| ());
                 assert_eq!(decided, expected, "case {index}");
             }
         }
@@ -248,13 +283,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_for_its_processes_only() {
-        let access = Access { operator: OperatorToken::new("right"), ..Access::default() };
+        let gateway = testing::with(testing::configuration(), Some("right")).await;
         let configuration = testing::configuration();
+        let request = TestRequest::default().to_http_request();
         let admission =
             Admission::decide(Rule::Execute, Need::AsTheProcessSays, true, Ok(Some(named(true, true)))).unwrap();
         let decided = async |process: &str| {
             let process = configuration.processes.get(process).unwrap();
-            admission.to_execute(&access, process, None).await.map(|caller| caller.owner())
+            admission.to_execute(&Door::of(&gateway, &request), process, None).await.map(|caller| caller.owner())
         };
         assert_eq!(decided("protected").await, Err(Refusal::OtherProcess));
         assert_eq!(decided("open").await, Ok(Some(Owner::token("n"))), "what is open is open to it, too");

@@ -1,5 +1,8 @@
 //! What the server does around its routes: in process where that is enough, over a socket where the framework does it.
 
+mod audit;
+mod rates;
+
 use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{

@@ -46,7 +46,12 @@ pub(super) fn components() -> Map<String, Value> {
         });
         match status {
             401 => answer["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}}),
-            429 | 503 => answer["headers"] = json!({"Retry-After": {"schema": {"type": "string"}}}),
+            429 => {
+                let names = ["Retry-After", "RateLimit", "RateLimit-Policy"];
+                answer["headers"] =
+                    names.map(|name| (name.to_owned(), json!({"schema": {"type": "string"}}))).into_iter().collect();
+            }
+            503 => answer["headers"] = json!({"Retry-After": {"schema": {"type": "string"}}}),
             _ => {}
         }
         ((*name).to_owned(), answer)

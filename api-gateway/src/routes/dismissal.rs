@@ -5,8 +5,9 @@ use protocol::JobRecord;
 
 use super::{answer, execution::body};
 use crate::{
-    access::{Admission, Need, Rule},
+    access::{Admission, Door, Need, Rule},
     app::Gateway,
+    audit::Trail,
     dismiss::{self, Deleted},
     error::GatewayError,
     pages::{
@@ -40,8 +41,11 @@ pub(super) async fn post(
     let ask_again = |error: GatewayError, record: &JobRecord| {
         pages::dismiss::page(&gateway, &request, language, record, need(&gateway) == Need::Token, Some(error))
     };
-    let record = match admission.to_dismiss(&gateway.access, need(&gateway), token).await {
-        Ok(admission) => answer::job_in(&gateway, &request, admission.view()).await?,
+    let (record, caller) = match admission.to_dismiss(&Door::of(&gateway, &request), need(&gateway), token).await {
+        Ok(admission) => {
+            let record = answer::job_in(&gateway, &request, admission.view()).await?;
+            (record, admission.caller().clone())
+        }
         // Who may see the job may be asked again.
         Err(refusal) => return ask_again(refusal.into(), &*answer::job(&gateway, &request).await?),
     };
@@ -50,7 +54,8 @@ pub(super) async fn post(
         return ask_again(GatewayError::JobEnded { status: record.status }, &record);
     }
     let process = gateway.configuration.processes.get(&record.process_id);
-    match dismiss::delete(&gateway, record, process).await? {
+    let trail = Trail::of(&gateway, &request, caller);
+    match dismiss::delete(&gateway, record, process, trail).await? {
         Deleted::Dismissed(record) => {
             Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, gateway.urls.job(&record.job_id))).finish())
         }

@@ -1,6 +1,6 @@
 //! `/processes/{id}/execution`: a new job, waited for or not (requirements `/req/core/process-execute…`).
 
-pub(super) mod body;
+pub(crate) mod body;
 mod form;
 
 use std::{sync::Arc, time::Duration};
@@ -11,7 +11,11 @@ use actix_web::{
     web,
 };
 use jiff::Timestamp;
-use protocol::{JobId, JobRecord, ProcessDefinition, job_record::Status};
+use protocol::{
+    JobId, JobRecord, ProcessDefinition,
+    audit::{Action, Outcome},
+    job_record::Status,
+};
 use tokio::sync::SemaphorePermit;
 use tracing::{Instrument, instrument};
 
@@ -19,8 +23,9 @@ use self::body::Body;
 use super::answer;
 use crate::{
     accept,
-    access::{Admission, Caller},
+    access::{Admission, Door},
     app::Gateway,
+    audit::Trail,
     error::GatewayError,
     idempotency::{self, Claim, Key, KeyedRequest},
     index::Wait,
@@ -104,14 +109,15 @@ async fn accepted(
 ) -> Result<Taken, GatewayError> {
     let (mut asked, portion) = parse(body)?;
     let token = if process.check_auth { asked.take_token() } else { None };
-    let caller = Admission::of(request)?.to_execute(&gateway.access, process, token.as_ref()).await?;
+    let caller = Admission::of(request)?.to_execute(&Door::of(gateway, request), process, token.as_ref()).await?;
     let keyed = key.map(|key| key.with_request(process, &caller, &asked)).transpose()?;
+    let trail = Trail::of(gateway, request, caller);
     let checked = asked.against(process, &gateway.schemas, gateway.callbacks.policy())?;
     match earlier(gateway, &checked, keyed.as_ref()).await? {
-        Some(job) => taken_before(gateway, job, mode).await,
+        Some(job) => taken_before(gateway, job, &trail, mode).await,
         None => {
             let (execution, accepting, portion) = resolve(gateway, checked, accepting, portion).await?;
-            let taken = take(gateway, process, execution, &caller, mode, keyed).await;
+            let taken = take(gateway, process, execution, trail, mode, keyed).await;
             drop((accepting, portion));
             taken
         }
@@ -235,7 +241,7 @@ async fn take(
     gateway: &Gateway,
     process: &ProcessDefinition,
     execution: validate::Execution,
-    caller: &Caller,
+    trail: Trail,
     mode: Mode,
     keyed: Option<KeyedRequest>,
 ) -> Result<Taken, GatewayError> {
@@ -244,21 +250,22 @@ async fn take(
     if let Some(keyed) = keyed {
         match idempotency::claim(gateway, keyed, id).await? {
             Claim::Mine(mine) => (id, held) = (mine.job(), Some(mine)),
-            Claim::Taken(job) => return taken_before(gateway, job, mode).await,
+            Claim::Taken(job) => return taken_before(gateway, job, &trail, mode).await,
         }
     }
     tracing::Span::current().record("job_id", tracing::field::display(&id));
     // Registered before the commit, the wait can't miss the job's end.
     let wait = mode.limit().map(|_| gateway.index.wait_for(id));
-    let record = accept::commit(gateway, id, process, execution, caller.owner(), wait.is_some(), held).await?;
+    let record = accept::commit(gateway, id, process, execution, trail, wait.is_some(), held).await?;
     Ok(Taken { record, wait, replayed: false })
 }
 
 /// The job that an earlier request made.
-async fn taken_before(gateway: &Gateway, job: JobId, mode: Mode) -> Result<Taken, GatewayError> {
+async fn taken_before(gateway: &Gateway, job: JobId, trail: &Trail, mode: Mode) -> Result<Taken, GatewayError> {
     // Registered before the job is read, the wait can't miss its end.
     let wait = mode.limit().map(|_| gateway.index.wait_for(job));
     let record = gateway.jobs.find(&job).await?.ok_or(GatewayError::KeyJobRemoved)?;
+    trail.tell(Action::Executed, &record.process_id, &job, Outcome::Replayed);
     Ok(Taken { record, wait, replayed: true })
 }
 

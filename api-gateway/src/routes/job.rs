@@ -5,7 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::answer;
 use crate::{
+    access::Admission,
     app::Gateway,
+    audit::Trail,
     callbacks,
     dismiss::{self, Deleted},
     error::GatewayError,
@@ -32,7 +34,8 @@ pub(super) async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) ->
     let query = Query::parse(request.query_string())?;
     let record = answer::job(&gateway, &request).await?;
     let process = gateway.configuration.processes.get(&record.process_id);
-    let deleted = dismiss::delete(&gateway, record, process).await?;
+    let trail = Trail::of(&gateway, &request, Admission::of(&request)?.caller().clone());
+    let deleted = dismiss::delete(&gateway, record, process, trail).await?;
     let language = answer::language(&gateway, &request, &query);
     match (pages::form_of(&request, &query), deleted) {
         (Form::Json, Deleted::Dismissed(record)) => {

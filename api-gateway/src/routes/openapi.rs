@@ -42,6 +42,7 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
         language,
         issuer: gateway.access.issuer(),
         calls_back: gateway.callbacks.policy().is_some(),
+        limits: &gateway.settings.limits,
     };
     let mut answer = match form {
         Form::Json => answer::json(&gateway, StatusCode::OK, OPENAPI, &openapi::definition(&context))?,

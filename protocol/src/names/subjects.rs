@@ -6,12 +6,18 @@
 //! results.<process>.<job>.<epoch>.<output>    private: results where no S3 is configured
 //! ```
 //!
-//! Streams of their own hold idempotency keys, dead letters and callbacks:
+//! Streams of their own hold idempotency keys, dead letters, callbacks and the audit:
 //!
 //! ```text
 //! callbacks.<process>.<job>.subscriber        private: who is told
 //! callbacks.<process>.<job>.queued.<kind>     private: a delivery that waits or is under way
 //! callbacks.<process>.<job>.state.<kind>      private: how far a delivery is
+//! ```
+//!
+//! And what was done by whom:
+//!
+//! ```text
+//! audit.<action>.<process>, or - for none     for operators: a CloudEvent
 //! ```
 //!
 //! An attempt at storing writes under its own epoch only: which result counts is said by the record.
@@ -164,6 +170,16 @@ pub const IDEMPOTENCY_KEYS: &str = "idempotency.*";
 /// Where a key is kept. `digest` is that of key, process and caller, in hexadecimal: the key itself is nowhere.
 pub fn idempotency_key(digest: &str) -> String {
     format!("idempotency.{digest}")
+}
+
+/// The stream of the audit, which gateways write.
+pub const AUDIT_STREAM: &str = "AUDIT";
+/// Subjects of [`AUDIT_STREAM`].
+pub const AUDIT: &str = "audit.>";
+
+/// Where an entry of the audit is kept: by the action's word and the process, `-` for none.
+pub fn audit(action: &str, process: Option<&str>) -> String {
+    format!("audit.{}.{}", token(action), process.map_or_else(|| "-".to_owned(), token))
 }
 
 /// The stream of callbacks: who is told about jobs, and how far that is; private to the gateways.

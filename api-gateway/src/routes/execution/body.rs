@@ -65,7 +65,7 @@ async fn read_all(
 }
 
 /// Throws a body away, within the limits of [`read`], so that the client sees why it was refused.
-pub(super) async fn discard(mut payload: web::Payload, settings: &GatewaySettings) {
+pub(crate) async fn discard(mut payload: web::Payload, settings: &GatewaySettings) {
     let discarding = async {
         let mut size = 0_usize;
         while let Some(Ok(chunk)) = payload.next().await {

@@ -11,7 +11,7 @@ use protocol::{ProcessDefinition, job_record::Status};
 
 use super::{Accepting, Mode, Taken, accepted, answer, body::Body, ended, parse};
 use crate::{
-    access::Admission,
+    access::{Admission, Door},
     app::Gateway,
     error::GatewayError,
     pages::{
@@ -95,7 +95,7 @@ async fn refused(
     };
     let token = if process.check_auth { asked.take_token() } else { None };
     let admitted = match Admission::of(request) {
-        Ok(admission) => admission.to_execute(&gateway.access, process, token.as_ref()).await,
+        Ok(admission) => admission.to_execute(&Door::of(gateway, request), process, token.as_ref()).await,
         Err(error) => return error,
     };
     if let Err(refusal) = admitted {
