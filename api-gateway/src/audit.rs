@@ -2,7 +2,7 @@
 //! waits for it, and none fails because of it.
 //!
 //! An entry that can't be written for long, or finds the queue full, becomes a line of the log, whole and at ERROR. What was
-//! refused is summed up ([`refusals`]), so that nobody can fill the stream.
+//! refused is summed up (`refusals`), so that nobody can fill the stream.
 
 mod refusals;
 mod settings;

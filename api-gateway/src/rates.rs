@@ -1,5 +1,5 @@
 //! How often somebody may ask: budgets for executions and for reads, each caller's and each address's own, and one for wrong
-//! tokens. A budget is a bucket that fills evenly (GCRA); what it holds is told in the headers of [`headers`]. Each gateway
+//! tokens. A budget is a bucket that fills evenly (GCRA); what it holds is told in the headers of `headers`. Each gateway
 //! counts for itself.
 
 mod bucket;

@@ -12,7 +12,7 @@ pub enum Rule {
     /// Dismissing or removing a job.
     Dismiss,
     /// Dismissing by a page's form, whose token may be a field: as [`Self::Dismiss`], which is held against the form where that is
-    /// read ([`super::Admission::to_dismiss`]). To come that far takes what looking at the job does.
+    /// read (`Admission::to_dismiss`). To come that far takes what looking at the job does.
     DismissForm,
     /// The list of jobs.
     List,
