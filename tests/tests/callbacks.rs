@@ -478,6 +478,43 @@ async fn a_callback_whose_event_was_lost_is_made_by_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_start_of_a_job_that_runs_for_longer_than_what_became_of_it_is_kept_is_told_once() {
+    let setting = setting(&(ECHO.to_owned() + &echo().replace("  echo:", "  other:")))
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__KEEP_DONE", "1")
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__SWEEP_EVERY", "0.3")
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__SWEEP_AFTER", "4");
+    tell("callbacks-long-job", setting, async |story| {
+        let receiver = Receiver::start(0, Manner::status(200)).await?;
+        let subscriber = json!({
+            "successUri": receiver.url("/done"), "inProgressUri": receiver.url("/start"),
+            "failedUri": receiver.url("/failed"),
+        });
+        let body = json!({"inputs": {"echoInput": "a", "pause": 60}, "subscriber": subscriber});
+        let job = submit(story, "echo", body).await?;
+        receiver.wait_for("/start", 1, LIMIT).await?;
+        callback(story, &job, "in-progress", "delivered").await?;
+        // The sweep tells of a later subscription when what became of the first one would be forgotten, and looks at that first.
+        let settings = nats::NatsSettings { url: story.stack.nats.url(), ..nats::NatsSettings::default() };
+        let nats = nats::connect(&settings, "story").await?;
+        successful(&nats, &subscribed(&receiver.url("/swept")), Order::EventFirst).await?;
+        receiver.wait_for("/swept", 1, LIMIT).await?;
+        callback(story, &job, "in-progress", "delivered").await?;
+        let answer = story.delete_at(0, &job).await?;
+        ensure!(answer.status().as_u16() == 200, "{}", answer.status());
+        receiver.wait_for("/failed", 1, LIMIT).await?;
+        wait_until("nothing is told of it any more", LIMIT, || async {
+            let left = subjects_left(story).await?;
+            if left.is_empty() { Ok(()) } else { bail!("{left:?}") }
+        })
+        .await?;
+        let told: Vec<String> = receiver.received().into_iter().map(|it| it.target).collect();
+        ensure!(told == ["/start", "/swept", "/failed"], "{told:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn results_too_large_for_a_document_come_by_reference_and_what_became_of_it_is_forgotten_in_time() {
     let setting = setting(&echo())
         .with("QUAYSIDE_GATEWAY__MAX_DOCUMENT", "100")

@@ -74,8 +74,7 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     }
     if before.state.is_final() {
         // Who wrote that died before it could clean up.
-        let record = gateway.store.job(&call.job).await?.map(|stored| stored.record);
-        return Ok(done(gateway, call, record.as_ref()).await?);
+        return done(gateway, call).await;
     }
     let turned_away = || Ok(Verdict::Later { after: waiting_time(delivery.delivered) });
     let Some(_place) = callbacks.0.places.take(&call.host, before.attempts == 0) else { return turned_away() };
@@ -97,7 +96,7 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     if delivery.stop.is_cancelled() {
         return Ok(Verdict::Release);
     }
-    let Some((subscription, _)) = subscription else { return Ok(done(gateway, call, Some(&record)).await?) };
+    let Some((subscription, _)) = subscription else { return done(gateway, call).await };
     let told_to_stop = async {
         delivery.stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -111,15 +110,16 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     failpoint::reach("gateway.after-callback");
     let settings = &callbacks.0.settings;
     let after = settings.schedule().after(&before, &attempted, Timestamp::now(), rand::random());
-    let keep = if after.state.is_final() { settings.keep_done } else { settings.retry_for + settings.keep_done };
-    if publish::callback(nats, &state_subject, &after, sequence, Some(keep)).await? == Written::Conflict {
+    // What is final gets its age when all of the job's callbacks are.
+    let keep = (!after.state.is_final()).then(|| settings.retry_for + settings.keep_done);
+    if publish::callback(nats, &state_subject, &after, sequence, keep).await? == Written::Conflict {
         // Another one holds it, as our lease was lost: what that one wrote counts.
         return Ok(Verdict::Later { after: nats.ack_wait });
     }
     tell(gateway, &after);
     match schedule::rest(after.next_attempt, Timestamp::now()) {
         Some(after) => Ok(Verdict::Later { after }),
-        None if after.state.is_final() => Ok(done(gateway, call, Some(&record)).await?),
+        None if after.state.is_final() => done(gateway, call).await,
         None => Ok(Verdict::Later { after: Duration::ZERO }),
     }
 }
@@ -155,12 +155,14 @@ fn tell(gateway: &Gateway, after: &DeliveryRecord) {
     gateway.metrics.called_back(after.kind.as_str(), after.state);
 }
 
-/// Cleans up after a delivery that is not tried any more.
-async fn done(gateway: &Gateway, call: &Call, record: Option<&JobRecord>) -> Result<Verdict, StreamError> {
+/// Cleans up after a delivery that is not tried any more. The job is looked at again: it may have been removed meanwhile, and
+/// what was written since then is known to nobody else.
+async fn done(gateway: &Gateway, call: &Call) -> Result<Verdict, JobStoreError> {
     failpoint::reach("gateway.before-callback-done");
     gateway.store.forget_callback(subjects::delivery(&call.process, &call.job, call.kind)).await?;
-    if let Some(record) = record {
-        queue::settle(gateway, record).await?;
+    match gateway.store.job(&call.job).await? {
+        Some(stored) => queue::settle(gateway, &stored.record).await?,
+        None => gateway.store.forget_callbacks(&call.process, &call.job).await?,
     }
     Ok(Verdict::Done)
 }
