@@ -479,3 +479,22 @@ fn no_form_whatever_is_in_it_is_too_much() {
     });
     told.unwrap();
 }
+
+#[actix_web::test]
+async fn a_body_without_a_type_is_not_taken_from_another_site() {
+    let gateway = gateway().await;
+    for (told, status) in [
+        (None, 400),
+        (Some(OWN), 400),
+        (Some(("origin", "https://evil.example")), 415),
+        (Some(("origin", "null")), 415),
+        (Some(("sec-fetch-site", "cross-site")), 415),
+    ] {
+        let mut request = TestRequest::post().uri("/processes/form/execution").set_payload("{");
+        if let Some(told) = told {
+            request = request.insert_header(told);
+        }
+        let answer = call(&gateway, request).await;
+        assert_eq!(answer.status, status, "{told:?} {}", answer.text);
+    }
+}

@@ -192,7 +192,8 @@ fn check_head<'a>(
 ) -> Result<(&'a ProcessDefinition, Option<Key>), GatewayError> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = match content_type.map(header::HeaderValue::to_str) {
-        None => true,
+        // What has no type every site may have a browser send, without asking first.
+        None => answer::is_of_this_site(gateway, request) != Some(false),
         Some(Ok(text)) => validate::is_json(Some(text)),
         Some(Err(_)) => false,
     };
