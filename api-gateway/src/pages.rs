@@ -11,6 +11,7 @@ pub(crate) mod form;
 pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod landing;
+mod laid_out;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod results;
@@ -25,6 +26,7 @@ use actix_web::{
 };
 use askama::Template;
 
+pub(crate) use self::laid_out::laid_out;
 use crate::{
     app::Gateway,
     error::GatewayError,
