@@ -22,7 +22,7 @@ use super::{
     Callbacks, LARGE_RESULT,
     body::{self, Body},
     queue,
-    schedule::{self, Attempted},
+    schedule::Attempted,
     send::Message,
     spread,
 };
@@ -69,7 +69,8 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     let state_subject = subjects::delivery_state(&call.process, &call.job, call.kind);
     let found = publish::last_callback::<DeliveryRecord>(nats, &state_subject).await?;
     let (before, sequence) = found.unwrap_or_else(|| (DeliveryRecord::pending(call.kind), 0));
-    if let Some(after) = schedule::rest(before.next_attempt, Timestamp::now()) {
+    let schedule = callbacks.0.settings.schedule();
+    if let Some(after) = schedule.rest(before.next_attempt, Timestamp::now()) {
         return Ok(Verdict::Later { after });
     }
     if before.state.is_final() {
@@ -109,7 +110,7 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     let Some(attempted) = attempted else { return turned_away() };
     failpoint::reach("gateway.after-callback");
     let settings = &callbacks.0.settings;
-    let after = settings.schedule().after(&before, &attempted, Timestamp::now(), rand::random());
+    let after = schedule.after(&before, &attempted, Timestamp::now(), rand::random());
     // What is final gets its age when all of the job's callbacks are.
     let keep = (!after.state.is_final()).then(|| settings.retry_for + settings.keep_done);
     if publish::callback(nats, &state_subject, &after, sequence, keep).await? == Written::Conflict {
@@ -117,7 +118,7 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
         return Ok(Verdict::Later { after: nats.ack_wait });
     }
     tell(gateway, &after);
-    match schedule::rest(after.next_attempt, Timestamp::now()) {
+    match schedule.rest(after.next_attempt, Timestamp::now()) {
         Some(after) => Ok(Verdict::Later { after }),
         None if after.state.is_final() => done(gateway, call).await,
         None => Ok(Verdict::Later { after: Duration::ZERO }),
