@@ -543,6 +543,29 @@ async fn results_too_large_for_a_document_come_by_reference_and_what_became_of_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_results_for_a_slow_receiver_do_not_delay_those_for_others() {
+    let script = "echo PYGEOAPI_K8S_MANAGER_RESULT_START\nhead -c 300000 /dev/zero | tr '\\0' 'x'";
+    let setting =
+        setting(&process_yaml("large", script)).with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "100");
+    tell("callbacks-large-slow", setting, async |story| {
+        let slow = Receiver::start(0, Manner::SaysNothing).await?;
+        let live = Receiver::start(0, Manner::status(200)).await?;
+        for _ in 0..8 {
+            let subscriber = json!({"successUri": slow.url("/slow")});
+            let job = submit(story, "large", json!({"subscriber": subscriber})).await?;
+            story.wait_done(&job).await?;
+        }
+        slow.wait_for("/slow", 1, LIMIT).await?;
+        // The same machine by another name: places are counted by names.
+        let url = live.url("/live").replace("127.0.0.1", "localhost");
+        submit(story, "large", json!({"subscriber": {"successUri": url}})).await?;
+        live.wait_for("/live", 1, Duration::from_secs(40)).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_told_to_stop_does_not_wait_for_a_slow_receiver() {
     let mut setting = setting(&echo()).with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "100");
     setting.start_services = false;

@@ -86,9 +86,9 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     };
     let record = stored.record;
     let _large = match is_large(&record, call.kind) {
-        true => match callbacks.0.large.clone().try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_) => return turned_away(),
+        true => match callbacks.0.large.take(&call.host, before.attempts == 0) {
+            Some(place) => Some(place),
+            None => return turned_away(),
         },
         false => None,
     };
