@@ -545,8 +545,7 @@ async fn results_too_large_for_a_document_come_by_reference_and_what_became_of_i
 #[tokio::test(flavor = "multi_thread")]
 async fn large_results_for_a_slow_receiver_do_not_delay_those_for_others() {
     let script = "echo PYGEOAPI_K8S_MANAGER_RESULT_START\nhead -c 300000 /dev/zero | tr '\\0' 'x'";
-    let setting =
-        setting(&process_yaml("large", script)).with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "100");
+    let setting = setting(&process_yaml("large", script)).with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "100");
     tell("callbacks-large-slow", setting, async |story| {
         let slow = Receiver::start(0, Manner::SaysNothing).await?;
         let live = Receiver::start(0, Manner::status(200)).await?;

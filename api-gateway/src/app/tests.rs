@@ -399,7 +399,9 @@ async fn a_client_whose_body_does_not_come_keeps_nobody_from_being_accepted() {
     let mut gateway = testing::gateway().await;
     gateway.accepting = Arc::new(Semaphore::new(1));
     let server = serve_on_socket(gateway.clone());
-    let head = |length| format!("POST {EXECUTION} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    let head = |length| {
+        format!("POST {EXECUTION} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n")
+    };
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(format!("{}[1, ", head(100)).as_bytes()).await.unwrap();
     let is_read = async {

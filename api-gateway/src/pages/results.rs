@@ -7,7 +7,13 @@ use protocol::JobRecord;
 use serde_json::json;
 
 use super::{Section, Shown, Site, job::Job, times};
-use crate::{app::Gateway, error::GatewayError, links::Link, results::{Preview, lend}, status::StatusInfo};
+use crate::{
+    app::Gateway,
+    error::GatewayError,
+    links::Link,
+    results::{Preview, lend},
+    status::StatusInfo,
+};
 
 #[derive(Template)]
 #[template(path = "results.html")]

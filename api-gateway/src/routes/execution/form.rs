@@ -44,9 +44,8 @@ pub(super) async fn execute(
         return Err(GatewayError::Busy);
     }
     drop(bytes);
-    let lent = |page: HttpResponse, portion| {
-        lend(page, portion, gateway.settings.send_timeout).ok_or(GatewayError::Busy)
-    };
+    let lent =
+        |page: HttpResponse, portion| lend(page, portion, gateway.settings.send_timeout).ok_or(GatewayError::Busy);
     if fields.one(fields::MORE).is_some() {
         return lent(again(gateway, request, process, &fields, StatusCode::OK, &[], None)?, portion);
     }
