@@ -26,7 +26,8 @@
     return fetch(url, { ...options, headers, credentials: "same-origin", cache: "no-store" });
   }
 
-  const isPage = (answer) => (answer.headers.get("content-type") || "").startsWith("text/html");
+  // One of ours: what a container printed may be HTML, too.
+  const isPage = (answer) => answer.headers.has("quayside-page");
 
   // Puts the content of another page in place of this one's.
   async function show(answer) {
@@ -133,7 +134,8 @@
       if (form.dataset.signIn) {
         const answer = await request(location.href);
         if (answer.status === 403 || answer.status === 401) keep(null);
-        await show(answer);
+        if (isPage(answer)) await show(answer);
+        else if (answer.ok) await save(answer, location.pathname.split("/").pop());
       } else {
         location.assign(onward());
       }

@@ -59,7 +59,7 @@ pub struct Gateway {
     pub values: Values,
     /// Counters.
     pub metrics: Metrics,
-    /// Permits for executions that are read, checked and stored.
+    /// Permits for executions that are checked and stored.
     pub accepting: Arc<Semaphore>,
     /// Permits for executions whose references are looked at; these are not being accepted meanwhile.
     pub resolving: Arc<Semaphore>,

@@ -25,7 +25,6 @@ use protocol::{
     Event,
     names::subjects::{self, ALL_DELIVERIES, CALLING_CONSUMER, DELIVERING_CONSUMER},
 };
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -43,8 +42,9 @@ use crate::{
 const MAX_WAITING: usize = 1_000_000;
 /// Events that are looked at at one time, over all replicas and at this one.
 const EVENTS: (usize, usize) = (1024, 64);
-/// Deliveries of results above [`LARGE_RESULT`] that one gateway holds in memory.
-const LARGE_AT_ONCE: usize = 4;
+/// Deliveries of results above [`LARGE_RESULT`] that one gateway holds in memory: first attempts, beside which there are two others.
+/// Of each kind one host has one.
+const LARGE_AT_ONCE: usize = 3;
 /// Bytes of results from which on their delivery counts as large.
 const LARGE_RESULT: u64 = 256 * 1024;
 
@@ -58,7 +58,7 @@ struct Inner {
     client: reqwest::Client,
     signer: Signer,
     places: Arc<Places>,
-    large: Arc<Semaphore>,
+    large: Arc<Places>,
 }
 
 impl Callbacks {
@@ -74,7 +74,7 @@ impl Callbacks {
             policy,
             signer: settings.signer()?,
             places: Places::new(settings.at_once, settings.per_host),
-            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            large: Places::new(LARGE_AT_ONCE, 1),
             settings: settings.clone(),
         })))
     }

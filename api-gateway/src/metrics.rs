@@ -125,7 +125,7 @@ impl Metrics {
         );
         registry.register("sync_waits", "Synchronous waits by how they ended", inner.sync_waits.clone());
         registry.register("sync_waiting", "Synchronous answers waited for", inner.waiting.clone());
-        registry.register("accepting", "Executions being read, checked and stored", inner.accepting.clone());
+        registry.register("accepting", "Executions being checked and stored", inner.accepting.clone());
         registry.register("leader_reads", "Jobs read from the stream's leader", inner.leader_reads.clone());
         registry.register("callback_attempts", "Attempts to call back by how they ended", inner.callbacks.clone());
         registry.register(

@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod form;
 pub(crate) mod job;
 pub(crate) mod jobs;
+mod laid_out;
 pub(crate) mod landing;
 pub(crate) mod process;
 pub(crate) mod processes;
@@ -25,6 +26,7 @@ use actix_web::{
 };
 use askama::Template;
 
+pub(crate) use self::laid_out::laid_out;
 use crate::{
     app::Gateway,
     error::GatewayError,
@@ -37,6 +39,9 @@ use crate::{
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Content type of pages.
 const HTML: &str = "text/html; charset=utf-8";
+/// The header that pages have, and nothing else. By it the script tells them from pages that a container printed, which it
+/// must never show in place of ours.
+pub(crate) const IS_PAGE: &str = "quayside-page";
 
 /// In which form a client wants a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,18 +209,21 @@ pub(crate) fn page_that_talks_to(
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         // Each page has texts of the configuration, be they titles.
         .insert_header((header::VARY, "accept, accept-language"))
+        .insert_header((IS_PAGE, "1"))
         // Forms are held against their origin, which browsers leave out where nothing may be told.
         .insert_header((header::REFERRER_POLICY, "same-origin"))
         .body(text))
 }
 
-/// Only what this server sends is run, shown and talked to. It is also named by its public address: a page that was opened
-/// at another one, such as `localhost`, looks the same there.
+/// Only what this server sends is shown and talked to, and only the one script is run: results, which are at the same origin, are
+/// none. It is also named by its public address: a page that was opened at another one, such as `localhost`, looks the same there.
 fn policy(urls: &Urls, others: &[String]) -> String {
     let own = urls.origin();
+    // What would end a source or a directive.
+    let script = urls.page_file(&assets::SCRIPT.name()).replace(';', "%3B").replace(',', "%2C");
     let others: String = others.iter().map(|origin| format!(" {origin}")).collect();
     format!(
-        "default-src 'none'; script-src 'self' {own}; style-src 'self' {own}; img-src 'self' {own} data: blob:; \
+        "default-src 'none'; script-src {script}; style-src 'self' {own}; img-src 'self' {own} data: blob:; \
          connect-src 'self' {own}{others}; form-action 'self' {own}; base-uri 'none'; frame-ancestors 'none'"
     )
 }

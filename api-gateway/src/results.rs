@@ -21,7 +21,7 @@ use protocol::{
     job_record::{Outcome, Status},
 };
 
-pub(crate) use self::preview::Preview;
+pub(crate) use self::{lending::lend, preview::Preview};
 pub use self::{
     negotiation::Accept,
     plan::Asked,

@@ -32,7 +32,7 @@ pub struct GatewaySettings {
     pub max_connections: usize,
     /// Connections that wait to be taken; the system may have a lower limit.
     pub backlog: u32,
-    /// Executions that are read, checked and stored at one time; beyond them clients are told to come back.
+    /// Executions that are checked and stored at one time; beyond them clients are told to come back.
     pub max_accepting: usize,
     /// Bytes of memory that executions may take together until they are stored: their bodies, what these are parsed to, and
     /// what their references lead to.

@@ -478,6 +478,43 @@ async fn a_callback_whose_event_was_lost_is_made_by_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_start_of_a_job_that_runs_for_longer_than_what_became_of_it_is_kept_is_told_once() {
+    let setting = setting(&(ECHO.to_owned() + &echo().replace("  echo:", "  other:")))
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__KEEP_DONE", "1")
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__SWEEP_EVERY", "0.3")
+        .with("QUAYSIDE_GATEWAY__CALLBACKS__SWEEP_AFTER", "4");
+    tell("callbacks-long-job", setting, async |story| {
+        let receiver = Receiver::start(0, Manner::status(200)).await?;
+        let subscriber = json!({
+            "successUri": receiver.url("/done"), "inProgressUri": receiver.url("/start"),
+            "failedUri": receiver.url("/failed"),
+        });
+        let body = json!({"inputs": {"echoInput": "a", "pause": 60}, "subscriber": subscriber});
+        let job = submit(story, "echo", body).await?;
+        receiver.wait_for("/start", 1, LIMIT).await?;
+        callback(story, &job, "in-progress", "delivered").await?;
+        // The sweep tells of a later subscription when what became of the first one would be forgotten, and looks at that first.
+        let settings = nats::NatsSettings { url: story.stack.nats.url(), ..nats::NatsSettings::default() };
+        let nats = nats::connect(&settings, "story").await?;
+        successful(&nats, &subscribed(&receiver.url("/swept")), Order::EventFirst).await?;
+        receiver.wait_for("/swept", 1, LIMIT).await?;
+        callback(story, &job, "in-progress", "delivered").await?;
+        let answer = story.delete_at(0, &job).await?;
+        ensure!(answer.status().as_u16() == 200, "{}", answer.status());
+        receiver.wait_for("/failed", 1, LIMIT).await?;
+        wait_until("nothing is told of it any more", LIMIT, || async {
+            let left = subjects_left(story).await?;
+            if left.is_empty() { Ok(()) } else { bail!("{left:?}") }
+        })
+        .await?;
+        let told: Vec<String> = receiver.received().into_iter().map(|it| it.target).collect();
+        ensure!(told == ["/start", "/swept", "/failed"], "{told:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn results_too_large_for_a_document_come_by_reference_and_what_became_of_it_is_forgotten_in_time() {
     let setting = setting(&echo())
         .with("QUAYSIDE_GATEWAY__MAX_DOCUMENT", "100")
@@ -500,6 +537,28 @@ async fn results_too_large_for_a_document_come_by_reference_and_what_became_of_i
         })
         .await?;
         ensure!(receiver.received().len() == 1, "{:?}", receiver.received());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_results_for_a_slow_receiver_do_not_delay_those_for_others() {
+    let script = "echo PYGEOAPI_K8S_MANAGER_RESULT_START\nhead -c 300000 /dev/zero | tr '\\0' 'x'";
+    let setting = setting(&process_yaml("large", script)).with("QUAYSIDE_GATEWAY__CALLBACKS__TIMEOUT", "100");
+    tell("callbacks-large-slow", setting, async |story| {
+        let slow = Receiver::start(0, Manner::SaysNothing).await?;
+        let live = Receiver::start(0, Manner::status(200)).await?;
+        for _ in 0..8 {
+            let subscriber = json!({"successUri": slow.url("/slow")});
+            let job = submit(story, "large", json!({"subscriber": subscriber})).await?;
+            story.wait_done(&job).await?;
+        }
+        slow.wait_for("/slow", 1, LIMIT).await?;
+        // The same machine by another name: places are counted by names.
+        let url = live.url("/live").replace("127.0.0.1", "localhost");
+        submit(story, "large", json!({"subscriber": {"successUri": url}})).await?;
+        live.wait_for("/live", 1, Duration::from_secs(40)).await?;
         Ok(())
     })
     .await;

@@ -395,6 +395,26 @@ async fn fetch(server: &Served, method: &str, path: &str, more: &str) -> (Vec<St
 }
 
 #[actix_web::test]
+async fn a_client_whose_body_does_not_come_keeps_nobody_from_being_accepted() {
+    let mut gateway = testing::gateway().await;
+    gateway.accepting = Arc::new(Semaphore::new(1));
+    let server = serve_on_socket(gateway.clone());
+    let head = |length| {
+        format!("POST {EXECUTION} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(format!("{}[1, ", head(100)).as_bytes()).await.unwrap();
+    let is_read = async {
+        while gateway.memory.used() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_read).await.expect("its body is not read");
+    let other = raw(&server, format!("{}[]", head(2)).as_bytes()).await;
+    assert!(other.starts_with("HTTP/1.1 400 "), "{other}");
+}
+
+#[actix_web::test]
 async fn head_has_exactly_the_head_of_get() {
     let server = serve_on_socket(configured(|configuration| configuration.server.gzip = true).await);
     for path in DESCRIPTIONS.into_iter().chain(["/jobs", "/nothing", "/processes/none", "/jobs?limit=0"]) {

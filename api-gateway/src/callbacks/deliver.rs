@@ -22,7 +22,7 @@ use super::{
     Callbacks, LARGE_RESULT,
     body::{self, Body},
     queue,
-    schedule::{self, Attempted},
+    schedule::Attempted,
     send::Message,
     spread,
 };
@@ -69,13 +69,13 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     let state_subject = subjects::delivery_state(&call.process, &call.job, call.kind);
     let found = publish::last_callback::<DeliveryRecord>(nats, &state_subject).await?;
     let (before, sequence) = found.unwrap_or_else(|| (DeliveryRecord::pending(call.kind), 0));
-    if let Some(after) = schedule::rest(before.next_attempt, Timestamp::now()) {
+    let schedule = callbacks.0.settings.schedule();
+    if let Some(after) = schedule.rest(before.next_attempt, Timestamp::now()) {
         return Ok(Verdict::Later { after });
     }
     if before.state.is_final() {
         // Who wrote that died before it could clean up.
-        let record = gateway.store.job(&call.job).await?.map(|stored| stored.record);
-        return Ok(done(gateway, call, record.as_ref()).await?);
+        return done(gateway, call).await;
     }
     let turned_away = || Ok(Verdict::Later { after: waiting_time(delivery.delivered) });
     let Some(_place) = callbacks.0.places.take(&call.host, before.attempts == 0) else { return turned_away() };
@@ -86,9 +86,9 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     };
     let record = stored.record;
     let _large = match is_large(&record, call.kind) {
-        true => match callbacks.0.large.clone().try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_) => return turned_away(),
+        true => match callbacks.0.large.take(&call.host, before.attempts == 0) {
+            Some(place) => Some(place),
+            None => return turned_away(),
         },
         false => None,
     };
@@ -97,7 +97,7 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     if delivery.stop.is_cancelled() {
         return Ok(Verdict::Release);
     }
-    let Some((subscription, _)) = subscription else { return Ok(done(gateway, call, Some(&record)).await?) };
+    let Some((subscription, _)) = subscription else { return done(gateway, call).await };
     let told_to_stop = async {
         delivery.stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -110,16 +110,17 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     let Some(attempted) = attempted else { return turned_away() };
     failpoint::reach("gateway.after-callback");
     let settings = &callbacks.0.settings;
-    let after = settings.schedule().after(&before, &attempted, Timestamp::now(), rand::random());
-    let keep = if after.state.is_final() { settings.keep_done } else { settings.retry_for + settings.keep_done };
-    if publish::callback(nats, &state_subject, &after, sequence, Some(keep)).await? == Written::Conflict {
+    let after = schedule.after(&before, &attempted, Timestamp::now(), rand::random());
+    // What is final gets its age when all of the job's callbacks are.
+    let keep = (!after.state.is_final()).then(|| settings.retry_for + settings.keep_done);
+    if publish::callback(nats, &state_subject, &after, sequence, keep).await? == Written::Conflict {
         // Another one holds it, as our lease was lost: what that one wrote counts.
         return Ok(Verdict::Later { after: nats.ack_wait });
     }
     tell(gateway, &after);
-    match schedule::rest(after.next_attempt, Timestamp::now()) {
+    match schedule.rest(after.next_attempt, Timestamp::now()) {
         Some(after) => Ok(Verdict::Later { after }),
-        None if after.state.is_final() => Ok(done(gateway, call, Some(&record)).await?),
+        None if after.state.is_final() => done(gateway, call).await,
         None => Ok(Verdict::Later { after: Duration::ZERO }),
     }
 }
@@ -155,12 +156,14 @@ fn tell(gateway: &Gateway, after: &DeliveryRecord) {
     gateway.metrics.called_back(after.kind.as_str(), after.state);
 }
 
-/// Cleans up after a delivery that is not tried any more.
-async fn done(gateway: &Gateway, call: &Call, record: Option<&JobRecord>) -> Result<Verdict, StreamError> {
+/// Cleans up after a delivery that is not tried any more. The job is looked at again: it may have been removed meanwhile, and
+/// what was written since then is known to nobody else.
+async fn done(gateway: &Gateway, call: &Call) -> Result<Verdict, JobStoreError> {
     failpoint::reach("gateway.before-callback-done");
     gateway.store.forget_callback(subjects::delivery(&call.process, &call.job, call.kind)).await?;
-    if let Some(record) = record {
-        queue::settle(gateway, record).await?;
+    match gateway.store.job(&call.job).await? {
+        Some(stored) => queue::settle(gateway, &stored.record).await?,
+        None => gateway.store.forget_callbacks(&call.process, &call.job).await?,
     }
     Ok(Verdict::Done)
 }

@@ -12,6 +12,7 @@ use platform::{
 use protocol::{
     JobEvent, JobRecord,
     callback::{CallbackKind, DeliveryRecord, QueuedDelivery, Subscription},
+    job_id::WriteId,
     job_record::Status,
     names::subjects,
 };
@@ -91,7 +92,8 @@ fn host(url: &str) -> Option<String> {
     Some(Url::parse(url).ok()?.host_str()?.to_owned())
 }
 
-/// Forgets who is told about a job once all was told or given up.
+/// Forgets who is told about a job once all was told or given up; what became of it is kept for a while longer. Until then it
+/// has no age: of a job that runs for long, the sweep would have the start told again.
 ///
 /// # Errors
 /// As [`queue`].
@@ -100,12 +102,19 @@ pub(super) async fn settle(gateway: &Gateway, record: &JobRecord) -> Result<(), 
         return Ok(());
     }
     let (nats, process, job) = (gateway.store.nats(), &record.process_id, &record.job_id);
+    let mut told = Vec::new();
     for kind in due(record) {
         let state = subjects::delivery_state(process, job, kind);
-        let found = publish::last_callback::<DeliveryRecord>(nats, &state).await?;
-        if !found.is_some_and(|(delivery, _)| delivery.state.is_final()) {
-            return Ok(());
+        match publish::last_callback::<DeliveryRecord>(nats, &state).await? {
+            Some((delivery, sequence)) if delivery.state.is_final() => told.push((state, delivery, sequence)),
+            _ => return Ok(()),
         }
+    }
+    let keep = Some(gateway.callbacks.0.settings.keep_done);
+    for (state, delivery, sequence) in told {
+        // Where another one does the same at the same time, that is as good.
+        let aging = DeliveryRecord { write_id: WriteId::generate(), ..delivery };
+        publish::callback(nats, &state, &aging, sequence, keep).await?;
     }
     gateway.store.forget_callback(subjects::subscription(process, job)).await
 }

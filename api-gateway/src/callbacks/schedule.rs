@@ -38,6 +38,10 @@ pub(super) struct Schedule {
 /// receiver that is being rolled out or repaired, whatever its status says.
 const GONE: u16 = 410;
 
+/// Between which parts of itself a pause is.
+const SHORTEST_SPREAD: f64 = 0.75;
+const LONGEST_SPREAD: f64 = 1.25;
+
 impl Schedule {
     /// How far the delivery is after an attempt that ended at `now`. `random` is from 0 to 1.
     pub(super) fn after(
@@ -47,7 +51,8 @@ impl Schedule {
         now: Timestamp,
         random: f64,
     ) -> DeliveryRecord {
-        let first = before.first_attempt.unwrap_or(now);
+        // Where the clock has gone back, the first attempt was not later than now either.
+        let first = before.first_attempt.unwrap_or(now).min(now);
         let last_try = later(first, self.retry_for);
         let (last_status, last_reason) = match attempted {
             Attempted::Answered { status, .. } => (Some(*status), None),
@@ -74,22 +79,24 @@ impl Schedule {
         }
     }
 
+    /// How long to wait until `next`, if it has not come. It is never further away than the longest pause, but where the clock has
+    /// gone back since it was written; then it is due.
+    pub(super) fn rest(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+        let rest = next?.duration_since(now);
+        let rest = rest.is_positive().then(|| rest.unsigned_abs())?;
+        (rest <= self.max_pause.mul_f64(LONGEST_SPREAD)).then_some(rest)
+    }
+
     /// Twice as long each time, spread by a quarter, and not before the receiver wishes, all up to the longest.
     fn pause(&self, failed_before: u32, attempted: &Attempted, random: f64) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << failed_before.min(20)).min(self.max_pause);
-        let spread = doubled.mul_f64(0.75 + random.clamp(0.0, 1.0) / 2.0);
+        let spread = doubled.mul_f64(SHORTEST_SPREAD + random.clamp(0.0, 1.0) * (LONGEST_SPREAD - SHORTEST_SPREAD));
         let wished = match attempted {
             Attempted::Answered { retry_after: Some(wished), .. } => (*wished).min(self.max_pause),
             _ => Duration::ZERO,
         };
         spread.max(wished)
     }
-}
-
-/// How long to wait until `next`, if it has not come.
-pub(super) fn rest(next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
-    let rest = next?.duration_since(now);
-    rest.is_positive().then(|| rest.unsigned_abs())
 }
 
 fn later(time: Timestamp, by: Duration) -> Timestamp {
@@ -120,7 +127,7 @@ mod tests {
         loop {
             let is_well = now >= later(start(), recovers_after);
             record = schedule.after(&record, &answered(if is_well { 200 } else { 500 }), now, rand::random());
-            let Some(pause) = rest(record.next_attempt, now) else { return (record, now, pauses) };
+            let Some(pause) = schedule.rest(record.next_attempt, now) else { return (record, now, pauses) };
             pauses.push(pause);
             now = record.next_attempt.unwrap();
         }
@@ -150,7 +157,7 @@ mod tests {
     fn what_waited_for_days_because_all_of_us_were_away_is_still_tried() {
         let schedule = Schedule { retry_for: Duration::ZERO, ..CallbackSettings::default().schedule() };
         let pending = DeliveryRecord::pending(CallbackKind::Failed);
-        assert_eq!(rest(pending.next_attempt, start()), None);
+        assert_eq!(schedule.rest(pending.next_attempt, start()), None);
         let after = schedule.after(&pending, &answered(204), start(), 0.5);
         assert_eq!((after.state, after.attempts), (DeliveryState::Delivered, 1));
         assert_eq!(schedule.after(&pending, &answered(500), start(), 0.5).state, DeliveryState::GivenUp);
@@ -187,5 +194,19 @@ mod tests {
             schedule.after(&pending, &busy, start(), 0.5).next_attempt.unwrap().duration_since(start()).as_secs()
         };
         assert_eq!((next(0), next(120), next(1_000_000)), (5, 120, 3600));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_by_a_year_holds_nothing_up() {
+        let schedule = CallbackSettings::default().schedule();
+        let pending = DeliveryRecord::pending(CallbackKind::Success);
+        let (then, now) = (start(), later(start(), Duration::from_secs(365 * 86_400)));
+        let failing = schedule.after(&pending, &answered(500), now, 0.5);
+        assert!(schedule.rest(failing.next_attempt, now).is_some());
+        assert_eq!(schedule.rest(failing.next_attempt, then), None, "it is due");
+        let after = schedule.after(&failing, &answered(500), then, 0.5);
+        assert!(schedule.rest(after.next_attempt, then).is_some_and(|rest| rest <= Duration::from_secs(4500)));
+        let late = later(then, Duration::from_secs(86_401));
+        assert_eq!(schedule.after(&after, &answered(500), late, 0.5).state, DeliveryState::GivenUp);
     }
 }

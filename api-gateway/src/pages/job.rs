@@ -65,9 +65,7 @@ impl Job {
         let links = Shown::all(&json!(it));
         let can_dismiss = process.is_none_or(|it| it.description.job_control_options.allows_dismiss());
         let took = it.started.map(|started| times::duration(it.finished.unwrap_or(now).duration_since(started)));
-        let parameters = it.parameters.as_deref().map(|text| {
-            serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value: Value| super::pretty(&value))
-        });
+        let parameters = it.parameters.clone().map(super::laid_out);
         Self {
             id: it.job_id.to_string(),
             url: gateway.urls.job(&it.job_id),

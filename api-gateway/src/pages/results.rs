@@ -4,10 +4,16 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use askama::Template;
 use jiff::Timestamp;
 use protocol::JobRecord;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Section, Shown, Site, job::Job, times};
-use crate::{app::Gateway, error::GatewayError, links::Link, results::Preview, status::StatusInfo};
+use crate::{
+    app::Gateway,
+    error::GatewayError,
+    links::Link,
+    results::{Preview, lend},
+    status::StatusInfo,
+};
 
 #[derive(Template)]
 #[template(path = "results.html")]
@@ -41,8 +47,7 @@ pub(crate) async fn page(
         let declared = process.and_then(|process| process.description.outputs.get(&it.id));
         let shown = match it.shown {
             Preview::Text { text, is_cut: false } if protocol::media_type::is_json(&it.media_type) => {
-                let text = serde_json::from_str(&text).map_or(text, |value: Value| super::pretty(&value));
-                Preview::Text { text, is_cut: false }
+                Preview::Text { text: super::laid_out(text), is_cut: false }
             }
             shown => shown,
         };
@@ -71,7 +76,6 @@ pub(crate) async fn page(
         links: Shown::all(&json!({"links": links})),
         outputs,
     };
-    let answer = super::page(gateway, StatusCode::OK, &page);
-    drop(portion);
-    answer
+    let answer = super::page(gateway, StatusCode::OK, &page)?;
+    lend(answer, portion, gateway.settings.send_timeout).ok_or(GatewayError::ResultsBusy)
 }

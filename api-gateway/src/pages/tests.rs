@@ -14,7 +14,10 @@ use protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::form::{self, Fields};
+use super::{
+    IS_PAGE,
+    form::{self, Fields},
+};
 use crate::{
     app::{self, Gateway},
     testing::{self, TOKEN},
@@ -118,7 +121,10 @@ async fn a_page_loads_nothing_from_elsewhere_and_runs_nothing_that_is_written_in
     for path in ["/", "/processes/form", "/jobs", "/nothing", "/signin"] {
         let html = page(&gateway, path).await;
         let policy = html.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; script-src 'self' http://api.example.org;"), "{policy}");
+        let script = html.text.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        assert!(policy.starts_with(&format!("default-src 'none'; script-src {script};")), "{policy}");
+        assert!(script.starts_with("http://api.example.org/ogc/pages/quayside-"), "{script}");
+        assert_eq!(html.header(IS_PAGE), "1");
         assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
         assert_eq!(html.header("x-content-type-options"), "nosniff");
         assert_eq!(html.header("referrer-policy"), "same-origin");
@@ -472,4 +478,23 @@ fn no_form_whatever_is_in_it_is_too_much() {
         Ok(())
     });
     told.unwrap();
+}
+
+#[actix_web::test]
+async fn a_body_without_a_type_is_not_taken_from_another_site() {
+    let gateway = gateway().await;
+    for (told, status) in [
+        (None, 400),
+        (Some(OWN), 400),
+        (Some(("origin", "https://evil.example")), 415),
+        (Some(("origin", "null")), 415),
+        (Some(("sec-fetch-site", "cross-site")), 415),
+    ] {
+        let mut request = TestRequest::post().uri("/processes/form/execution").set_payload("{");
+        if let Some(told) = told {
+            request = request.insert_header(told);
+        }
+        let answer = call(&gateway, request).await;
+        assert_eq!(answer.status, status, "{told:?} {}", answer.text);
+    }
 }

@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use actix_web::{
+    HttpResponse,
+    body::{BoxBody, MessageBody, SizedStream},
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use tokio::task::AbortHandle;
@@ -37,6 +41,26 @@ pub(super) fn lent(bytes: Bytestream, portion: Option<Portion>, limit: Duration)
         timed.lock().unwrap_or_else(PoisonError::into_inner).take();
     });
     Lent { held, timer: timer.abort_handle(), is_over: false }.boxed()
+}
+
+/// An answer that is whole in memory, of which `portion` is held until it is sent, no longer than `limit`; a small one is sent at
+/// once. `None` where there is no memory for it.
+pub(crate) fn lend(answer: HttpResponse, mut portion: Portion, limit: Duration) -> Option<HttpResponse> {
+    let (head, body) = answer.into_parts();
+    let bytes = match body.try_into_bytes() {
+        Ok(bytes) => bytes,
+        Err(stream) => return Some(head.set_body(stream)),
+    };
+    if bytes.len() <= CHUNK {
+        return Some(head.set_body(BoxBody::new(bytes)));
+    }
+    let size = bytes.len();
+    if !portion.grow(size) {
+        return None;
+    }
+    portion.shrink(size);
+    let chunks = lent(in_chunks(bytes), Some(portion), limit);
+    Some(head.set_body(BoxBody::new(SizedStream::new(u64::try_from(size).ok()?, chunks))))
 }
 
 type Held = Arc<Mutex<Option<(Bytestream, Portion)>>>;
@@ -104,5 +128,20 @@ mod tests {
         assert_eq!(memory.used(), 0);
         assert!(matches!(sent.try_next().await, Err(ValueError::Slow)));
         assert!(sent.try_next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_large_answer_is_held_until_it_is_sent() {
+        let memory = Memory::new(1 << 20);
+        let limit = Duration::from_secs(60);
+        let answer = |size: usize| HttpResponse::Ok().body(vec![b'a'; size]);
+        let small = lend(answer(CHUNK), memory.take(1 << 20).unwrap(), limit).unwrap();
+        assert_eq!(memory.used(), 0, "a small one takes none");
+        drop(small);
+        let large = lend(answer(3 * CHUNK), memory.take(1 << 20).unwrap(), limit).unwrap();
+        assert_eq!(memory.used(), 3 * CHUNK);
+        assert!(lend(answer(1 << 20), memory.take(1).unwrap(), limit).is_none(), "it does not fit");
+        let sent = actix_web::body::to_bytes(large.into_body()).await.map_err(|error| error.to_string()).unwrap();
+        assert_eq!((sent.len(), memory.used()), (3 * CHUNK, 0));
     }
 }

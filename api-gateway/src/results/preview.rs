@@ -15,8 +15,8 @@ use crate::{error::GatewayError, memory::Portion};
 const SHOWN: u64 = 64 * 1024;
 /// Texts that are shown on one page; of further outputs only the links are.
 const TEXTS: usize = 16;
-/// Times its bytes that a text takes of memory at most: chunks, text, JSON with its indentation, escaped, in the page.
-const TIMES: u64 = 16;
+/// Times its bytes that a text takes of memory at most: the text, laid out, then escaped, while the page grows.
+const TIMES: u64 = 24;
 /// Pictures that nothing can run in.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 /// Larger pictures are only linked to.

@@ -98,15 +98,22 @@ pub(super) fn own_form(gateway: &Gateway, request: &HttpRequest) -> Result<(), G
     if !content_type.is_some_and(fields::is_form) {
         return Err(GatewayError::UnsupportedMediaType);
     }
+    match is_of_this_site(gateway, request) {
+        Some(true) => Ok(()),
+        Some(false) => Err(GatewayError::ForeignForm { here: gateway.urls.landing() }),
+        // Mostly curl, which calls everything a form that it is not told otherwise of.
+        None => Err(GatewayError::UnsupportedMediaType),
+    }
+}
+
+/// Whether a browser says that a page of ours sent this; `None` where no browser says anything.
+pub(super) fn is_of_this_site(gateway: &Gateway, request: &HttpRequest) -> Option<bool> {
     let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    // Browsers tell what site a form is of only where nobody can listen; its origin they tell always. What tells neither is no
-    // browser's: mostly curl, which calls everything a form that it is not told otherwise of.
-    let is_own = match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => origin == gateway.urls.origin(),
-        (None, None) => return Err(GatewayError::UnsupportedMediaType),
-    };
-    if is_own { Ok(()) } else { Err(GatewayError::ForeignForm { here: gateway.urls.landing() }) }
+    // Browsers tell what site a form is of only where nobody can listen; its origin they tell always.
+    match text("sec-fetch-site") {
+        Some(site) => Some(site == "same-origin"),
+        None => text("origin").map(|origin| origin == gateway.urls.origin()),
+    }
 }
 
 fn segment(request: &HttpRequest, name: &str) -> String {

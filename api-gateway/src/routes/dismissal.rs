@@ -34,7 +34,12 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, GatewayError> {
     let checked = check_head(&gateway, &request);
     let body = body::read(payload, &request, &gateway).await;
-    let (query, fields) = (checked?, Fields::read(&body?.bytes)?);
+    // What was sent and what it was read to are held until the answer.
+    let (query, mut body) = (checked?, body?);
+    let fields = Fields::read(&body.bytes)?;
+    if !body.portion.grow(fields.memory()) {
+        return Err(GatewayError::Busy);
+    }
     let token = fields.one(fields::TOKEN).filter(|token| !token.is_empty());
     let admission = Admission::of(&request)?;
     let language = answer::language(&gateway, &request, &query);

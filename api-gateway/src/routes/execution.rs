@@ -69,23 +69,18 @@ pub(super) async fn post(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, GatewayError> {
-    let accepting = match accepting(&gateway) {
-        Ok(accepting) => accepting,
-        Err(busy) => {
-            body::discard(payload, &gateway.settings).await;
-            return Err(busy);
-        }
-    };
     let checked = check_head(&gateway, &request);
     // Read in any case: a client that is still sending would not see why it was refused.
     let body = body::read(payload, &request, &gateway).await;
-    let (process, key) = checked?;
+    let ((process, key), body) = (checked?, body?);
+    // Not before: how long a body takes is up to its client.
+    let accepting = accepting(&gateway)?;
     if form::is_one(&request) {
-        return form::execute(&gateway, &request, process, body?, accepting).await;
+        return form::execute(&gateway, &request, process, body, accepting).await;
     }
     let preferences = Preferences::parse(request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok()));
     let mode = mode(process, preferences, gateway.settings.sync_wait);
-    let Taken { record, wait, replayed } = accepted(&gateway, &request, process, key, body?, mode, accepting).await?;
+    let Taken { record, wait, replayed } = accepted(&gateway, &request, process, key, body, mode, accepting).await?;
     let (mut answer, is_kept) = respond(&gateway, &request, &record, wait.zip(mode.limit())).await?;
     if let Some(applied) = applied(mode, preferences).filter(|_| is_kept) {
         answer.headers_mut().insert(header::HeaderName::from_static(PREFERENCE_APPLIED), applied);
@@ -137,7 +132,7 @@ async fn earlier(
     }
 }
 
-/// An execution that is read, checked and stored.
+/// An execution that is checked and stored.
 type Accepting<'g> = (SemaphorePermit<'g>, UnderWay);
 
 fn accepting(gateway: &Gateway) -> Result<Accepting<'_>, GatewayError> {
@@ -192,7 +187,8 @@ fn check_head<'a>(
 ) -> Result<(&'a ProcessDefinition, Option<Key>), GatewayError> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = match content_type.map(header::HeaderValue::to_str) {
-        None => true,
+        // What has no type every site may have a browser send, without asking first.
+        None => answer::is_of_this_site(gateway, request) != Some(false),
         Some(Ok(text)) => validate::is_json(Some(text)),
         Some(Err(_)) => false,
     };

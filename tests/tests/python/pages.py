@@ -354,6 +354,13 @@ def protected(play):
         expect(page.get_by_role("img", name="Picture")).to_be_visible()
         expect(page.locator("main img")).to_have_js_property("naturalWidth", 8)
         assert TOKEN not in page.content()
+        # What a container printed is no page of ours, whatever it looks like: it is saved, and takes the place of nothing.
+        it.expected.add(401)
+        hostile = execute(play, "hostile", {}, TOKEN)
+        with page.expect_download() as download:
+            page.goto(f"{hostile}/results/page")
+        assert "taken over" in pathlib.Path(download.value.path()).read_text()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in to see this")
         # Another tab knows nothing of it, and neither does this one after signing out.
         other = it.context.new_page()
         assert other.goto(f"{URL}/jobs").status == 401

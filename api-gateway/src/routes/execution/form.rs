@@ -19,6 +19,7 @@ use crate::{
         form::{Fields, Form, fields, request as asked_by},
     },
     query::Query,
+    results::lend,
     routes::process,
     validate::Violation,
 };
@@ -43,8 +44,10 @@ pub(super) async fn execute(
         return Err(GatewayError::Busy);
     }
     drop(bytes);
+    let lent =
+        |page: HttpResponse, portion| lend(page, portion, gateway.settings.send_timeout).ok_or(GatewayError::Busy);
     if fields.one(fields::MORE).is_some() {
-        return again(gateway, request, process, &fields, StatusCode::OK, &[], None);
+        return lent(again(gateway, request, process, &fields, StatusCode::OK, &[], None)?, portion);
     }
     let asked = asked_by(process, &fields);
     let bytes = serde_json::to_vec(&asked.body).map_err(GatewayError::internal)?.into();
@@ -70,12 +73,12 @@ pub(super) async fn execute(
             Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, url)).finish())
         }
         Err(GatewayError::InvalidParameters(violations)) => {
-            again(gateway, request, process, &fields, StatusCode::BAD_REQUEST, &violations, None)
+            lent(again(gateway, request, process, &fields, StatusCode::BAD_REQUEST, &violations, None)?, portion)
         }
         Err(error @ GatewayError::Refused(_)) => {
             let status = error.status_code();
             let answer = again(gateway, request, process, &fields, status, &[], Some(error.to_string()))?;
-            Ok(error.with_head(answer))
+            lent(error.with_head(answer), portion)
         }
         Err(error) => Err(error),
     }
