@@ -1,22 +1,23 @@
 //! The browser that opens the pages.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
-use crate::tools::find_on_path;
+use crate::tools::{Progress, find_on_path, lock, target_directory};
 
 /// What it is called, here and there.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Names the program where it is called otherwise.
 const VARIABLE: &str = "QUAYSIDE_CHROMIUM";
 
-/// Finds the browser; as root on Debian it is installed where there is none.
+/// Finds the browser; as root on Debian it is installed where there is none. Two processes may call this at the same time: the
+/// second waits for the first.
 ///
 /// # Errors
 /// When there is none: the message says what to do.
-pub async fn require() -> Result<PathBuf> {
+pub async fn require(progress: Progress<'_>) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) {
         ensure!(path.is_file(), "{VARIABLE} is {}, which there is not", path.display());
         return Ok(path);
@@ -27,7 +28,14 @@ pub async fn require() -> Result<PathBuf> {
     if !rustix::process::geteuid().is_root() || find_on_path("apt-get").is_none() {
         bail!("the pages are opened in Chromium, and there is none: `apt-get install chromium`, or {VARIABLE}=<path>");
     }
+    let tools = target_directory().join("tools");
+    fs::create_dir_all(&tools)?;
+    let _lock = lock(&tools.join("chromium.lock"), progress).await?;
+    if let Some(path) = found() {
+        return Ok(path);
+    }
     // Unlike what a node needs it can't be unpacked beside the others: it wants the system's fonts and libraries.
+    progress("installing chromium with apt-get");
     install().await?;
     found().context("the package chromium brings no program chromium here")
 }
@@ -37,7 +45,7 @@ pub async fn require() -> Result<PathBuf> {
 /// # Panics
 /// When there is none and nothing may be left out.
 pub async fn require_or_skip(test: &str) -> Option<PathBuf> {
-    match require().await {
+    match require(&|_| {}).await {
         Ok(path) => Some(path),
         Err(error) => {
             assert!(std::env::var_os("QUAYSIDE_REQUIRE_ALL").is_none(), "{error:#}");

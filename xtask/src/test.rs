@@ -5,6 +5,7 @@ use std::{path::Path, time::Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use end_to_end::{
+    chromium,
     cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind},
     python, services,
     story::NODES_VARIABLE,
@@ -42,6 +43,10 @@ pub(crate) async fn run(test: Test) -> Result<()> {
     if let Err(error) = python::require(&say).await {
         ensure!(!is_all_required, "{error:#}");
         say(&format!("the stories in Python are left out: {error:#}"));
+    }
+    if let Err(error) = chromium::require(&say).await {
+        ensure!(!is_all_required, "{error:#}");
+        say(&format!("the stories in a browser are left out: {error:#}"));
     }
     services::build(&say).await?;
     cargo(&["test", "--package", "end-to-end", "--test", "stories", "--no-run"], &[]).await?;
