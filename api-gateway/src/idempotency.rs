@@ -142,7 +142,7 @@ fn digest(parts: &[&str]) -> String {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    protocol::digest::hex(&hash.finalize())
 }
 
 /// Takes a key for a new job, or tells which job it made.

@@ -230,7 +230,7 @@ fn digest(headers: &HeaderMap, bytes: &[u8]) -> String {
         hash.update([0]);
     }
     hash.update(bytes);
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    protocol::digest::hex(&hash.finalize()[..16])
 }
 
 /// RFC 9110, 15.4.5: what the 200 would have had, as far as caches need it.

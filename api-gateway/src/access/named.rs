@@ -144,7 +144,7 @@ mod tests {
     use crate::{access::operator::digest, testing};
 
     fn line(name: &str, token: &str, more: &str) -> String {
-        let hash: String = digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = protocol::digest::sha256(token);
         format!("  - {{name: {name}, sha256: '{hash}', processes: [open]{more}}}\n")
     }
 

@@ -22,7 +22,7 @@ use super::{
     Callbacks, LARGE_RESULT,
     body::{self, Body},
     queue,
-    schedule::Attempted,
+    schedule::{Attempted, Due},
     send::Message,
     spread,
 };
@@ -70,12 +70,12 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
     let found = publish::last_callback::<DeliveryRecord>(nats, &state_subject).await?;
     let (before, sequence) = found.unwrap_or_else(|| (DeliveryRecord::pending(call.kind), 0));
     let schedule = callbacks.0.settings.schedule();
-    if let Some(after) = schedule.rest(before.next_attempt, Timestamp::now()) {
-        return Ok(Verdict::Later { after });
-    }
-    if before.state.is_final() {
+    match schedule.due(&before, Timestamp::now()) {
+        Due::Attempt => {}
+        Due::Rest(after) => return Ok(Verdict::Later { after }),
         // Who wrote that died before it could clean up.
-        return done(gateway, call).await;
+        Due::Nothing => return done(gateway, call).await,
+        Due::Unknown => return Ok(Verdict::Later { after: spread(NOT_OURS) }),
     }
     let turned_away = || Ok(Verdict::Later { after: waiting_time(delivery.delivered) });
     let Some(_place) = callbacks.0.places.take(&call.host, before.attempts == 0) else { return turned_away() };
@@ -118,10 +118,10 @@ async fn deliver(gateway: &Gateway, delivery: &Delivery, call: &Call) -> Result<
         return Ok(Verdict::Later { after: nats.ack_wait });
     }
     tell(gateway, &after);
-    match schedule.rest(after.next_attempt, Timestamp::now()) {
-        Some(after) => Ok(Verdict::Later { after }),
-        None if after.state.is_final() => done(gateway, call).await,
-        None => Ok(Verdict::Later { after: Duration::ZERO }),
+    match schedule.due(&after, Timestamp::now()) {
+        Due::Rest(after) => Ok(Verdict::Later { after }),
+        Due::Nothing => done(gateway, call).await,
+        Due::Attempt | Due::Unknown => Ok(Verdict::Later { after: Duration::ZERO }),
     }
 }
 

@@ -26,6 +26,19 @@ pub(super) enum Attempted {
     },
 }
 
+/// What a delivery asks for, from how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// An attempt, now.
+    Attempt,
+    /// An attempt after this time.
+    Rest(Duration),
+    /// Nothing more: it is to be cleaned up.
+    Nothing,
+    /// A newer version knows what its state asks for.
+    Unknown,
+}
+
 /// How persistent deliveries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Schedule {
@@ -43,6 +56,17 @@ const SHORTEST_SPREAD: f64 = 0.75;
 const LONGEST_SPREAD: f64 = 1.25;
 
 impl Schedule {
+    /// What a delivery that is so far asks for.
+    pub(super) fn due(&self, record: &DeliveryRecord, now: Timestamp) -> Due {
+        match record.state {
+            DeliveryState::Delivered | DeliveryState::GivenUp => Due::Nothing,
+            DeliveryState::Other(_) => Due::Unknown,
+            DeliveryState::Pending | DeliveryState::Failing => {
+                self.rest(record.next_attempt, now).map_or(Due::Attempt, Due::Rest)
+            }
+        }
+    }
+
     /// How far the delivery is after an attempt that ended at `now`. `random` is from 0 to 1.
     pub(super) fn after(
         &self,
@@ -81,7 +105,7 @@ impl Schedule {
 
     /// How long to wait until `next`, if it has not come. It is never further away than the longest pause, but where the clock has
     /// gone back since it was written; then it is due.
-    pub(super) fn rest(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    fn rest(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
         let rest = next?.duration_since(now);
         let rest = rest.is_positive().then(|| rest.unsigned_abs())?;
         (rest <= self.max_pause.mul_f64(LONGEST_SPREAD)).then_some(rest)
@@ -110,6 +134,21 @@ mod tests {
 
     use super::*;
     use crate::callbacks::CallbackSettings;
+
+    #[test]
+    fn a_state_of_a_newer_version_is_left_alone_and_an_end_is_no_attempt() {
+        let schedule = CallbackSettings::default().schedule();
+        let due = |state: &str, next: Option<Timestamp>| {
+            let state = serde_json::from_value(state.into()).unwrap();
+            let record = DeliveryRecord { state, next_attempt: next, ..DeliveryRecord::pending(CallbackKind::Success) };
+            schedule.due(&record, start())
+        };
+        let soon = Duration::from_secs(5);
+        let next = Some(later(start(), soon));
+        assert_eq!((due("pending", None), due("failing", next)), (Due::Attempt, Due::Rest(soon)));
+        assert_eq!((due("delivered", None), due("given-up", next)), (Due::Nothing, Due::Nothing));
+        assert_eq!((due("postponed", None), due("postponed", next)), (Due::Unknown, Due::Unknown));
+    }
 
     fn answered(status: u16) -> Attempted {
         Attempted::Answered { status, retry_after: None }

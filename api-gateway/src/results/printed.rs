@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use protocol::{
-    JobRecord,
+    JobRecord, digest,
     job_record::{Place, StoredResult},
     media_type, output_members,
 };
-use sha2::{Digest, Sha256};
 
 use super::values::Values;
 use crate::{error::GatewayError, memory::Portion};
@@ -84,7 +83,7 @@ fn stored(result: &StoredResult) -> Output {
 }
 
 fn held(member: output_members::Member) -> Output {
-    let sha256 = Sha256::digest(&member.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = digest::sha256(&member.bytes);
     let size = u64::try_from(member.bytes.len()).unwrap_or(u64::MAX);
     Output { id: member.id, media_type: member.media_type, size, sha256, content: Content::Held(member.bytes.into()) }
 }
