@@ -1,6 +1,7 @@
 //! Odd input is answered, never by a panic.
 
-use protocol::configuration::Configuration;
+#[path = "../../tests/fuzz/checks/yaml.rs"]
+mod yaml;
 
 const EXAMPLE: &str = include_str!("../../quayside-config.yaml");
 const MISTAKEN: &str = include_str!("data/ten-mistakes.yml");
@@ -17,23 +18,8 @@ impl Numbers {
     }
 }
 
-/// Reads, and checks that messages can be shown and places lie in the text.
 fn read(text: &str) {
-    match Configuration::read(text, "test.yml", &|_| None) {
-        Ok((configuration, warnings)) => {
-            assert!(serde_json::to_string(&configuration).is_ok());
-            warnings.iter().for_each(|warning| assert!(!warning.to_string().is_empty()));
-        }
-        Err(errors) => {
-            assert!(!errors.mistakes.is_empty());
-            for mistake in &errors.mistakes {
-                assert!(!mistake.message.is_empty());
-                let lines = text.split(['\n', '\r']).count() + 1;
-                assert!(mistake.position.is_none_or(|position| (1..=lines).contains(&position.line)), "{mistake}");
-            }
-            assert_eq!(errors.to_string().lines().next(), errors.to_string().split('\n').next());
-        }
-    }
+    yaml::check(text.as_bytes());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod cluster;
+mod fuzz;
 mod test;
 mod tools;
 mod up;
@@ -26,6 +27,8 @@ enum Command {
     Test(test::Test),
     /// Measure Quayside beside plain clients of the same servers, and print one table of ratios.
     Bench(bench::Arguments),
+    /// Look for faults in parsers of foreign bytes; needs a nightly toolchain.
+    Fuzz(fuzz::Arguments),
     /// Build the programs that stand around the services in tests.
     Tools(tools::Arguments),
     /// Start, stop or look at a Kubernetes cluster on this machine.
@@ -38,6 +41,7 @@ async fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Test(arguments) => test::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
+        Command::Fuzz(arguments) => fuzz::run(arguments).await,
         Command::Tools(arguments) => tools::run(arguments).await,
         Command::Cluster(arguments) => cluster::run(arguments).await,
     };
