@@ -15,10 +15,9 @@ use protocol::{
     audit::{Action, Outcome},
     callback::Subscription,
     execution::Inputs,
-    job_record::{ArchiveState, DeclaredOutput},
+    job_record::ArchiveState,
     masking,
     names::{objects, subjects},
-    process::DEFAULT_RESULT_MEDIA_TYPE,
 };
 use serde_json::{Map, Value};
 use tracing::{Instrument, info, info_span, warn};
@@ -84,24 +83,13 @@ fn first_record(gateway: &Gateway, id: JobId, process: &ProcessDefinition, execu
     let archives = gateway.configuration.server.manager.finalizer_controller;
     let archive = if archives { ArchiveState::Pending } else { ArchiveState::Off };
     let version = process.description.version.clone();
-    let declared = |(id, output): (&String, &protocol::process::OutputDescription)| DeclaredOutput {
-        id: id.clone(),
-        encoding: output.encoding().map(str::to_owned),
-        ..DeclaredOutput::new(
-            id,
-            match process.description.outputs.len() {
-                1 => process.result_media_type().unwrap_or(DEFAULT_RESULT_MEDIA_TYPE),
-                _ => output.media_type_or_default(),
-            },
-        )
-    };
     // The id's own time: lists find jobs by it, and who commits again under the same id tells the same.
     let millis = i64::try_from(id.unix_millis()).unwrap_or(i64::MAX);
     let created = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
     JobRecord {
         response: execution.response,
         requested_outputs: execution.outputs.clone(),
-        declared_outputs: process.description.outputs.iter().map(declared).collect(),
+        declared_outputs: process.declared_outputs(),
         parameters: parameters(&execution.inputs),
         callbacks: execution.subscriber.as_ref().map(Subscription::kinds).unwrap_or_default(),
         ..JobRecord::accepted(id, process.id.clone(), version, created, archive)

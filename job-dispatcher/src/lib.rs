@@ -1,8 +1,9 @@
 //! Takes execution requests, creates Jobs, watches them, tells what happens to them, deletes those of dismissed jobs.
 //!
 //! [`intake`] → [`launcher`] → [`manifest`] → [`executor`] → [`watcher`] → [`outcome`] → [`reporter`]; beside them
-//! [`cancel`] and the [`sweep`].
+//! [`cancel`], the [`sweep`], and [`adopt`] for what pygeoapi-k8s-manager left.
 
+pub mod adopt;
 pub mod cancel;
 pub mod executor;
 pub mod intake;

@@ -15,6 +15,7 @@ use platform::{
 use prometheus_client::registry::Registry;
 use protocol::{
     configuration::{Configuration, LogLevel},
+    job_record::ArchiveState,
     names::environment,
 };
 use tokio::{
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    adopt::Adoption,
     cancel::Canceller,
     executor::{Executor, kubernetes::KubernetesExecutor, local::LocalExecutor},
     intake,
@@ -104,6 +106,7 @@ async fn serve(
     runtime: Handle,
 ) -> anyhow::Result<()> {
     let Parts { store, executor, configuration, metrics, health } = parts;
+    let archives = configuration.server.manager.finalizer_controller;
     let processes = Arc::new(configuration.processes);
     let reporter = Reporter {
         store: store.clone(),
@@ -120,7 +123,7 @@ async fn serve(
         context.add_stream(futures::stream::unfold(changed, |mut changed| async {
             changed.recv().await.map(|change| (change, changed))
         }));
-        Watcher::new(reporter, settings.start_deadline, metrics.clone(), on_synced)
+        Watcher::new(reporter.clone(), settings.start_deadline, metrics.clone(), on_synced)
     });
     let launcher = Launcher {
         store: store.clone(),
@@ -156,6 +159,18 @@ async fn serve(
         let canceller = Canceller { store: store.clone(), executor: executor.clone(), watcher: watcher.clone() };
         tasks.spawn_on(canceller.clone().dismissed(stop.clone()), &runtime);
         tasks.spawn_on(canceller.over(stop.clone()), &runtime);
+        if let (Executor::Kubernetes(kubernetes), true) = (&executor, settings.adopt) {
+            let adoption = Adoption {
+                store: store.clone(),
+                executor: kubernetes.clone(),
+                processes: processes.clone(),
+                job_name_prefix: job_name_prefix(),
+                archive: if archives { ArchiveState::Pending } else { ArchiveState::Off },
+                reporter,
+                every: settings.sweep_every,
+            };
+            tasks.spawn_on(adoption.run(stop.clone()), &runtime);
+        }
         let sweep = Sweep {
             store,
             executor,

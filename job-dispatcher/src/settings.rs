@@ -21,6 +21,8 @@ pub struct DispatcherSettings {
     /// How long objects stay after their job is terminal and archived, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub keep_jobs: Duration,
+    /// Whether Jobs and pods that pygeoapi-k8s-manager left in the namespace are taken over.
+    pub adopt: bool,
     /// How long an execution may wait for its process to be configured, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub unconfigured_after: Duration,
@@ -47,6 +49,7 @@ impl Default for DispatcherSettings {
             start_deadline: Duration::from_secs(300),
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),
+            adopt: true,
             unconfigured_after: Duration::from_secs(900),
             sweep_every: Duration::from_secs(60),
         }

@@ -73,6 +73,17 @@ pub enum Advanced {
     NoJob,
 }
 
+/// What [`JobStore::import`] did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Imported {
+    /// The job is there now.
+    New,
+    /// There is a job of that id; this is how it is.
+    Known(Box<Stored>),
+    /// A job of that id was removed.
+    Removed,
+}
+
 /// A job can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JobStoreError {
@@ -201,6 +212,24 @@ impl JobStore {
         decide: impl Fn(&Stored) -> Step + Send,
     ) -> Result<Advanced, JobStoreError> {
         self.write(job, decide, Reach::Anywhere).await
+    }
+
+    /// Takes in a job that was made without an execution request, unless there is or was one of that id.
+    ///
+    /// # Errors
+    /// As [`Self::advance_anywhere`].
+    pub async fn import(&self, event: Event, record: &JobRecord) -> Result<Imported, JobStoreError> {
+        for _ in 0..CONFLICTS {
+            match self.anywhere(&record.job_id).await? {
+                InStream::Job(stored) => return Ok(Imported::Known(stored)),
+                InStream::Removed => return Ok(Imported::Removed),
+                InStream::Nothing => {}
+            }
+            if let Written::Won { .. } = publish::event(&self.nats, event, record.clone(), 0).await? {
+                return Ok(Imported::New);
+            }
+        }
+        Err(JobStoreError::Contended(record.job_id))
     }
 
     async fn write(

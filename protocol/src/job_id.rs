@@ -1,13 +1,13 @@
 //! Ids: of a job, of one write of its record, of one attempt at storing its result.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
 /// The id of a job: a UUIDv7, so that ids order by time, whose 74 random bits are drawn afresh, so that knowing one id
-/// tells nothing about another.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// tells nothing about another. Jobs of pygeoapi-k8s-manager keep theirs, which are UUIDv1 and order by their time, too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(Uuid);
 
@@ -24,7 +24,19 @@ impl JobId {
 
     /// When the job was created, as its id says: milliseconds since 1970.
     pub fn unix_millis(&self) -> u64 {
-        u64::try_from(self.0.as_u128() >> RANDOM_BITS).unwrap_or(u64::MAX)
+        let of_v1 = || {
+            let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+            Some(seconds.checked_mul(1000)?.saturating_add(u64::from(nanos) / 1_000_000).min(LAST_MILLI))
+        };
+        match self.0.get_version_num() {
+            1 => of_v1().unwrap_or(LAST_MILLI),
+            _ => u64::try_from(self.0.as_u128() >> RANDOM_BITS).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What orders ids: the time first, whichever kind of UUID tells it.
+    fn order(&self) -> (u64, u128, Uuid) {
+        (self.unix_millis(), self.0.as_u128() & ((1 << RANDOM_BITS) - 1), self.0)
     }
 
     /// No id of that millisecond, and none of a later one, is before this one.
@@ -41,6 +53,18 @@ impl JobId {
     pub fn spread(&self) -> String {
         let text = self.to_string();
         text[text.len() - 2..].to_owned()
+    }
+}
+
+impl Ord for JobId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for JobId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -148,6 +172,37 @@ mod tests {
         assert!(JobId::lowest_at(1_700_000_000_123) < id && id < JobId::highest_at(1_700_000_000_123));
         assert!(JobId::highest_at(1_700_000_000_122) < JobId::lowest_at(1_700_000_000_123));
         assert!(JobId::highest_at(u64::MAX) >= JobId::lowest_at(u64::MAX));
+    }
+
+    #[test]
+    fn an_id_of_the_original_tells_its_time_and_orders_by_it() {
+        // The README of pygeoapi-k8s-manager has it: 15 May 2025.
+        let id: JobId = "99755242-31af-11f0-80bd-0255ac10006c".parse().unwrap();
+        let millis = id.unix_millis();
+        assert_eq!(
+            jiff::Timestamp::from_millisecond(millis.cast_signed()).unwrap().strftime("%F").to_string(),
+            "2025-05-15"
+        );
+        assert!(JobId::generate(millis - 1) < id && id < JobId::generate(millis + 1));
+        assert!(JobId::lowest_at(millis) < id && id < JobId::highest_at(millis));
+        let later: JobId = "00000000-31b0-11f0-80bd-0255ac10006c".parse().unwrap();
+        assert!(id < later, "the bytes order otherwise");
+    }
+
+    #[test]
+    fn an_id_of_any_version_has_a_time_and_a_place() {
+        for text in [
+            "00000000-0000-0000-0000-000000000000",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            "ffffffff-ffff-1fff-bfff-ffffffffffff",
+            "00000000-0000-1000-8000-000000000000",
+            "f81d4fae-7dec-41d0-a765-00a0c91e6bf6",
+        ] {
+            let id: JobId = text.parse().unwrap();
+            assert!(id.unix_millis() <= LAST_MILLI);
+            assert_eq!(id.cmp(&id), std::cmp::Ordering::Equal);
+            assert!(JobId::lowest_at(id.unix_millis()) <= id && id <= JobId::highest_at(id.unix_millis()), "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! All of them serialise with a stable order, so that a definition can be hashed into its version.
 
 pub mod container;
+mod declared;
 pub mod description;
 pub mod hello_world;
 mod id;

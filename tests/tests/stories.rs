@@ -56,6 +56,7 @@ mod no_store;
 mod object_store;
 mod ogc;
 mod openapi_valid;
+mod originals;
 mod outputs;
 mod owslib;
 mod pages;

@@ -1,6 +1,7 @@
 //! Jobs of Kubernetes, through its API.
 
 mod observation;
+mod originals;
 mod watch;
 
 use std::time::Duration;
