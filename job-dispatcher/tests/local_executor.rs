@@ -19,7 +19,7 @@ use job_dispatcher::executor::{
 use protocol::{
     JobId, ProcessDefinition,
     local::{Folder, Shim, log_frames::Deframer},
-    process::{EnvValue, EnvVar, Processor, Resources, hello_world},
+    process::{EnvValue, EnvVar, PodOptions, Processor, Resources, hello_world},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
@@ -53,6 +53,7 @@ fn process(kind: Processor, command: &[&str]) -> ProcessDefinition {
         storage: Vec::new(),
         init_containers: Vec::new(),
         tolerations: Vec::new(),
+        pod: PodOptions::default(),
     }
 }
 

@@ -4,11 +4,14 @@
 //! at once.
 
 mod findings;
+mod kubernetes_form;
+mod kubernetes_name;
 mod metadata;
 mod mistake;
 mod node;
 mod process_container;
 mod process_description;
+mod process_pod;
 mod python;
 mod read_server;
 mod resources;
