@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use platform::config::seconds;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::{
     access::OidcSettings, audit::AuditSettings, callbacks::CallbackSettings, proxies::TrustedProxies,
@@ -211,21 +211,6 @@ impl GatewaySettings {
         mistakes.extend(self.audit.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
-}
-
-/// A list, or a text of parts separated by commas: what a variable can hold.
-pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let parts = match Written::deserialize(deserializer)? {
-        Written::List(parts) => parts,
-        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
-    };
-    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
 #[cfg(test)]

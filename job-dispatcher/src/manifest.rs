@@ -44,7 +44,7 @@ pub enum ManifestError {
 ///
 /// # Errors
 /// When an environment value is too long, or a part in Kubernetes' own form is none.
-pub fn job(plan: &JobPlan, namespace: &str) -> Result<Job, ManifestError> {
+pub fn job(plan: &JobPlan) -> Result<Job, ManifestError> {
     let options = &plan.process.pod;
     let mut labels = texts(&options.labels);
     labels.insert(names::LABEL_JOB_ID.to_owned(), json!(plan.job_id));
@@ -55,7 +55,7 @@ pub fn job(plan: &JobPlan, namespace: &str) -> Result<Job, ManifestError> {
         "kind": "Job",
         "metadata": {
             "name": plan.job_name,
-            "namespace": namespace,
+            "namespace": plan.namespace,
             "labels": labels,
             "annotations": own_annotations(plan, annotations.clone()),
         },

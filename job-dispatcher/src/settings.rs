@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use platform::config::seconds;
+use platform::config::{list, seconds};
 use serde::Deserialize;
 
 /// What can be set.
@@ -13,6 +13,10 @@ pub struct DispatcherSettings {
     pub executor: ExecutorChoice,
     /// Folder of the local executor, seen by all replicas on the machine.
     pub local_dir: PathBuf,
+    /// Namespaces that are watched beside the dispatcher's own and those that processes name: of jobs that are still there when a
+    /// process has moved. Separated by commas.
+    #[serde(deserialize_with = "list")]
+    pub namespaces: Vec<String>,
     /// How long a pod may take to start, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
@@ -46,6 +50,7 @@ impl Default for DispatcherSettings {
         Self {
             executor: ExecutorChoice::Kubernetes,
             local_dir: PathBuf::from("/var/lib/quayside/local"),
+            namespaces: Vec::new(),
             start_deadline: Duration::from_secs(300),
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),

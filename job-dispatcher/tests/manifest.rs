@@ -64,6 +64,7 @@ fn plan(process: ProcessDefinition, case: &Case) -> JobPlan {
     let job_id: JobId = ID.parse().unwrap();
     JobPlan {
         job_id,
+        namespace: process.pod.namespace.clone().unwrap_or_else(|| "ns".to_owned()),
         process,
         job_name: format!("{}{job_id}", case.prefix),
         created: "2026-01-02T03:04:05.678901Z".parse().unwrap(),
@@ -76,8 +77,7 @@ fn plan(process: ProcessDefinition, case: &Case) -> JobPlan {
 fn made(text: &str) -> (Value, Vec<String>, usize) {
     let case = serde_saphyr::from_str::<File>(text).unwrap().case;
     let (process, warnings) = read(text);
-    let namespace = process.pod.namespace.clone().unwrap_or_else(|| "ns".to_owned());
-    let job = manifest::job(&plan(process, &case), &namespace).unwrap();
+    let job = manifest::job(&plan(process, &case)).unwrap();
     (serde_json::to_value(job).unwrap(), warnings, case.warnings)
 }
 
@@ -111,7 +111,7 @@ fn inputs_too_long_for_one_environment_string_are_refused_with_the_limit() {
     let (process, _) = read(include_str!("manifest/generic_smallest.yaml"));
     let mut plan = plan(process, &Case::default());
     plan.inputs = json!({ "a": "x".repeat(131_072) }).as_object().unwrap().clone();
-    let text = manifest::job(&plan, "ns").unwrap_err().to_string();
+    let text = manifest::job(&plan).unwrap_err().to_string();
     assert!(text.contains("PYGEOAPI_K8S_MANAGER_INPUTS") && text.contains("131072"), "{text}");
 }
 
@@ -120,6 +120,6 @@ fn parameters_of_just_32_kib_are_written_on_the_job() {
     let (process, _) = read(include_str!("manifest/generic_smallest.yaml"));
     let parameters = "x".repeat(32 * 1024);
     let case = Case { parameters: Some(parameters.clone()), ..Case::default() };
-    let job = manifest::job(&plan(process, &case), "ns").unwrap();
+    let job = manifest::job(&plan(process, &case)).unwrap();
     assert_eq!(job.metadata.annotations.unwrap()["pygeoapi.io/parameters"], parameters);
 }

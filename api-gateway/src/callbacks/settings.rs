@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use platform::{config::seconds, secret::Secret};
+use platform::{
+    config::{list, seconds},
+    secret::Secret,
+};
 use serde::Deserialize;
 
 use super::{schedule::Schedule, signature::Signer};
-use crate::{guard::Policy, settings::list};
+use crate::guard::Policy;
 
 /// Who may be called, and how persistently.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

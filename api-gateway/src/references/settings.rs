@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use platform::config::seconds;
+use platform::config::{list, seconds};
 use serde::Deserialize;
 
-use crate::{guard::Policy, settings::list};
+use crate::guard::Policy;
 
 /// Settings `gateway.references`: what may be fetched for inputs by reference.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -1,10 +1,8 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use platform::config::seconds;
+use platform::config::{list, seconds};
 use serde::{Deserialize, Deserializer, de::Error};
 use url::{Host, Url};
-
-use crate::settings::list;
 
 /// Settings `gateway.oidc`: whose tokens are taken beside our own.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use protocol::{
     job_record::Reason,
-    local::{Folder, LocalJob, NAMESPACE, NEW, Run, new_uid},
+    local::{Folder, LocalJob, NEW, Run, new_uid},
     names::kubernetes::main_container,
     process::{EnvValue, EnvVar},
 };
@@ -65,7 +65,7 @@ pub(super) fn describe(plan: &JobPlan) -> Result<(LocalJob, Run), CreateError> {
 
 /// Those of the Kubernetes Job that the plan would make.
 fn annotations(plan: &JobPlan) -> Result<BTreeMap<String, String>, CreateError> {
-    let job = manifest::job(plan, NAMESPACE).map_err(not_a_job)?;
+    let job = manifest::job(plan).map_err(not_a_job)?;
     Ok(job.metadata.annotations.unwrap_or_default())
 }
 
