@@ -31,19 +31,11 @@ pub fn deployed_rules(service: &str) -> Result<Vec<PolicyRule>> {
 impl Namespace {
     /// Makes a service account with these rights in the namespace, and writes the kubeconfig that uses it into a folder.
     pub async fn account(&self, client: &Client, name: &str, rules: Vec<PolicyRule>, folder: &Path) -> Result<PathBuf> {
-        let metadata = json!({ "name": name });
-        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": metadata }))?;
-        let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
-        let binding: RoleBinding = serde_json::from_value(json!({
-            "metadata": metadata,
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
-            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": self.name() }],
-        }))?;
+        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
         let params = PostParams::default();
         let accounts = Api::<ServiceAccount>::namespaced(client.clone(), self.name());
         accounts.create(&params, &account).await?;
-        Api::<Role>::namespaced(client.clone(), self.name()).create(&params, &role).await?;
-        Api::<RoleBinding>::namespaced(client.clone(), self.name()).create(&params, &binding).await?;
+        self.grant(client, name, self, rules).await?;
         let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
         let token = accounts.create_token_request(name, &params, &request).await?.status.context("no token")?.token;
 
@@ -52,5 +44,20 @@ impl Namespace {
         let file = folder.join(format!("{name}.kubeconfig"));
         fs::write(&file, config.to_string())?;
         Ok(file)
+    }
+
+    /// Gives these rights in this namespace to the service account of that name in another one, or in this.
+    pub async fn grant(&self, client: &Client, name: &str, home: &Self, rules: Vec<PolicyRule>) -> Result<()> {
+        let metadata = json!({ "name": name });
+        let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": metadata,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": home.name() }],
+        }))?;
+        let params = PostParams::default();
+        Api::<Role>::namespaced(client.clone(), self.name()).create(&params, &role).await?;
+        Api::<RoleBinding>::namespaced(client.clone(), self.name()).create(&params, &binding).await?;
+        Ok(())
     }
 }
