@@ -14,6 +14,7 @@ mod process_description;
 mod process_pod;
 mod python;
 mod read_server;
+pub mod reference;
 mod resources;
 mod server;
 mod table;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
-    cluster::{Namespace, NodeKind, client_of_run, deployed_rules},
+    cluster::{Namespace, NodeKind, client_of_run, deployed_rules, deployed_rules_elsewhere},
     program::wait_until,
     services::Service,
     story::{Backend, LIMIT, Setting, Story, process_yaml, skips, tell},
@@ -71,7 +71,7 @@ async fn start(story: &mut Story, one: &Namespace) -> Result<()> {
     for (service, name) in [(Service::Dispatcher, "job-dispatcher"), (Service::Finalizer, "log-finalizer")] {
         let (home, client) = story.cluster()?;
         let account = home.account(client, name, deployed_rules(name)?, story.stack.folder()).await?;
-        one.grant(client, name, home, deployed_rules(name)?).await?;
+        one.grant(client, name, home, deployed_rules_elsewhere(name)?).await?;
         let kubeconfig = account.to_str().context("a path that is text")?;
         story.stack.start_service(service, 0, &[("KUBECONFIG", kubeconfig)])?;
     }
@@ -126,7 +126,7 @@ async fn forbidden_then_granted(story: &Story, client: &Client, two: &Namespace)
     ensure!(told, "no ERROR names the namespace: {log}");
     let (home, _) = story.cluster()?;
     for name in ["job-dispatcher", "log-finalizer"] {
-        two.grant(client, name, home, deployed_rules(name)?).await?;
+        two.grant(client, name, home, deployed_rules_elsewhere(name)?).await?;
     }
     let status = story.wait_done(&job).await?;
     ensure!(status["status"] == "successful", "{status}");

@@ -19,7 +19,16 @@ use crate::tools::workspace_directory;
 
 /// The rules of a service's Role as `deploy/base` has it.
 pub fn deployed_rules(service: &str) -> Result<Vec<PolicyRule>> {
-    let file = workspace_directory().join("deploy/base").join(service).with_extension("yaml");
+    rules_in("deploy/base", service)
+}
+
+/// The rules of a service's Role in a further namespace of Jobs.
+pub fn deployed_rules_elsewhere(service: &str) -> Result<Vec<PolicyRule>> {
+    rules_in("deploy/jobs-namespace", service)
+}
+
+fn rules_in(folder: &str, service: &str) -> Result<Vec<PolicyRule>> {
+    let file = workspace_directory().join(folder).join(service).with_extension("yaml");
     let text = fs::read_to_string(&file).with_context(|| format!("{} can't be read", file.display()))?;
     let documents = text.split("\n---\n").map(|document| Ok(serde_saphyr::from_str::<Value>(document)?));
     let documents = documents.collect::<Result<Vec<_>>>()?;
