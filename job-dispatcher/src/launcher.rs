@@ -11,9 +11,9 @@ use platform::{
     object_store::ObjectStore,
 };
 use protocol::{
-    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId, digest,
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId, Unknown, digest,
     execution::Inputs,
-    job_record::{ArchiveState, Phase, Reason, Workload},
+    job_record::{ArchiveState, HeldUp, Phase, Reason, Workload},
     names::kubernetes::job_name,
 };
 use serde_json::{Map, Value};
@@ -39,6 +39,8 @@ pub struct Launcher {
     pub processes: Arc<IndexMap<ProcessId, ProcessDefinition>>,
     /// Prefix of the Jobs' names.
     pub job_name_prefix: String,
+    /// How long a quota may keep a job from being launched.
+    pub quota_deadline: Duration,
     /// Tells when a job has ended.
     pub watcher: Addr<Watcher>,
     /// Counts.
@@ -258,6 +260,10 @@ impl Launcher {
                 None => Err(LaunchError::NotOurs),
             },
             Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await.map(|()| false),
+            Err(CreateError::Quota(message)) => {
+                self.hold_up(&id, Reason::QuotaExceeded, &message).await?;
+                Err(LaunchError::Create(CreateError::Quota(message)))
+            }
             Err(passing @ CreateError::Passing(_)) => Err(LaunchError::Create(passing)),
         }
     }
@@ -273,7 +279,9 @@ impl Launcher {
                 let mut record = stored.record.next(Timestamp::now());
                 record.attempt += 1;
                 record.workload = Some(Workload::new(self.executor.kind(), &place.namespace, &place.name));
-                record.message = Some("the job is being launched".to_owned());
+                if record.held_up.is_none() {
+                    record.message = Some("the job is being launched".to_owned());
+                }
                 Step::Write(Event::Launching, Box::new(record))
             })
             .await?;
@@ -300,6 +308,7 @@ impl Launcher {
                 if let Some(workload) = &mut record.workload {
                     workload.job_uid = Some(uid.to_owned());
                 }
+                record.held_up = None;
                 record.message = Some(LAUNCHED.to_owned());
                 Step::Write(Event::Launching, Box::new(record))
             })
@@ -349,6 +358,13 @@ impl Launcher {
         }
     }
 
+    /// Tells what keeps the job from being launched, or fails it when that takes too long.
+    async fn hold_up(&self, id: &JobId, reason: Reason, why: &str) -> Result<(), LaunchError> {
+        let step = |stored: &Stored| held_up(&stored.record, reason, why, Timestamp::now(), self.quota_deadline);
+        self.store.advance(id, step).await?;
+        Ok(())
+    }
+
     async fn fail(&self, id: &JobId, reason: Reason, message: String) -> Result<(), LaunchError> {
         info!(%reason, %message, "the job can't run");
         self.store.advance(id, |stored| end(&stored.record, reason, message.clone())).await?;
@@ -365,6 +381,25 @@ impl Launcher {
             },
         }
     }
+}
+
+/// What to write about a job that can't be launched yet: pure.
+fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timestamp, limit: Duration) -> Step {
+    if record.phase() >= Phase::Ended {
+        return Step::Leave;
+    }
+    let known = record.held_up.clone().filter(|held_up| held_up.reason == reason);
+    let held_up = known.unwrap_or(HeldUp { reason, since: now, unknown: Unknown::new() });
+    if now.duration_since(held_up.since).unsigned_abs() >= limit {
+        return end(record, reason, format!("not launched within {} s: {why}", limit.as_secs_f64()));
+    }
+    let message = format!("the job waits until it may be launched ({reason}): {why}");
+    if record.held_up.as_ref() == Some(&held_up) && record.message.as_deref() == Some(message.as_str()) {
+        return Step::Leave;
+    }
+    let mut next = record.next(now);
+    (next.held_up, next.message) = (Some(held_up), Some(message));
+    Step::Write(Event::Progress, Box::new(next))
 }
 
 async fn read_inputs(
@@ -386,6 +421,8 @@ async fn read_inputs(
 pub(crate) fn retry_limit(error: &LaunchError) -> Duration {
     match error {
         LaunchError::Terminating => Duration::from_secs(2),
+        // Room in a quota comes whenever another job goes.
+        LaunchError::Create(CreateError::Quota(_)) => Duration::from_secs(15),
         _ => Duration::from_secs(60),
     }
 }
@@ -419,6 +456,7 @@ mod tests {
             state: JobState::Active,
             suspended: false,
             queue: None,
+            retries: 0,
             pods: vec![],
         }
     }
@@ -442,5 +480,23 @@ mod tests {
         let record = record(2, Some("b"));
         assert_eq!(next(&record, Some(&there(&record, "b", false)), NOW), Next::Hold);
         assert_eq!(next(&record, Some(&there(&record, "a", false)), NOW), Next::DeleteOther { uid: "a".into() });
+    }
+
+    #[test]
+    fn a_job_that_a_quota_forbids_says_so_once_and_fails_in_the_end() {
+        let limit = Duration::from_secs(100);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let Step::Write(Event::Progress, waiting) =
+            held_up(&record(1, None), Reason::QuotaExceeded, "q", at(10), limit)
+        else {
+            panic!("not told")
+        };
+        assert_eq!(waiting.held_up.as_ref().map(|held_up| held_up.since), Some(at(10)));
+        assert!(matches!(held_up(&waiting, Reason::QuotaExceeded, "q", at(109), limit), Step::Leave));
+        let Step::Write(Event::Ended, failed) = held_up(&waiting, Reason::QuotaExceeded, "q", at(110), limit) else {
+            panic!("not failed")
+        };
+        assert_eq!(failed.outcome.and_then(|outcome| outcome.reason), Some(Reason::QuotaExceeded));
+        assert_eq!(failed.held_up, None);
     }
 }

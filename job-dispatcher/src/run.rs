@@ -133,6 +133,7 @@ async fn serve(
         executor: executor.clone(),
         processes: processes.clone(),
         job_name_prefix: job_name_prefix(),
+        quota_deadline: settings.quota_deadline,
         watcher: watcher.clone(),
         metrics,
         runtime: runtime.clone(),

@@ -20,6 +20,9 @@ pub struct DispatcherSettings {
     /// How long a pod may take to start, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
+    /// How long a quota may keep a job from being launched, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub quota_deadline: Duration,
     /// Cap on the live jobs of each process, over all replicas.
     pub max_live_per_process: usize,
     /// How long objects stay after their job is terminal and archived, in seconds.
@@ -52,6 +55,7 @@ impl Default for DispatcherSettings {
             local_dir: PathBuf::from("/var/lib/quayside/local"),
             namespaces: Vec::new(),
             start_deadline: Duration::from_secs(300),
+            quota_deadline: Duration::from_secs(86_400),
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),
             adopt: true,

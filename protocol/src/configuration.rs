@@ -12,6 +12,7 @@ mod node;
 mod process_container;
 mod process_description;
 mod process_pod;
+mod process_retries;
 mod python;
 mod read_server;
 pub mod reference;

@@ -13,12 +13,15 @@ pub(super) fn observe(level: &Level) -> Observation {
         uid: job.uid.clone(),
         created: job.created,
         terminating: level.deleted,
+        gone_by: None,
+        disruption: None,
         reason: None,
         message: None,
         unschedulable: None,
         containers: vec![ContainerObservation {
             name: job.container.clone(),
             image: job.image.clone(),
+            memory_limit: None,
             init: false,
             state: container(level),
         }],
@@ -34,6 +37,7 @@ pub(super) fn observe(level: &Level) -> Observation {
         state: state(level.exit.as_ref()),
         suspended: false,
         queue: None,
+        retries: 0,
         pods: vec![pod],
     }
 }
