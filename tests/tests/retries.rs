@@ -3,13 +3,16 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::story::{Backend, Setting, Story, tell};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use end_to_end::{
+    program::wait_until,
+    story::{Backend, LIMIT, Setting, Story, tell},
+};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
 };
-use protocol::JobId;
+use protocol::{JobId, names::kubernetes::POD_FINALIZER};
 use serde_json::{Value, json};
 
 fn process(id: &str, options: &str) -> String {
@@ -70,11 +73,13 @@ async fn tries(story: &Story) -> Result<()> {
     ensure!(outcome.message.starts_with("attempt 3 of 3"), "{}", outcome.message);
     let archive = story.archive(&job).await?;
     ensure!(archive.contains("start 2"), "{archive}");
-    let pods = story.kubernetes_pods(&job).await?;
-    let held = pods.iter().filter(|pod| pod.metadata.finalizers.as_ref().is_some_and(|names| !names.is_empty()));
-    ensure!(held.count() == 0, "a pod of an earlier attempt is held");
-    let messages = story.messages().await?;
-    ensure!(!messages.is_empty(), "no messages");
+    wait_until("the pods of all attempts are released", LIMIT, || async {
+        let pods = story.kubernetes_pods(&job).await?;
+        let is_held = |pod: &Pod| pod.metadata.finalizers.iter().flatten().any(|name| name == POD_FINALIZER);
+        ensure!(!pods.iter().any(is_held), "a pod is held");
+        Ok(())
+    })
+    .await?;
     failed(story, &given_up, "ExitCode", "not tried again after this code").await
 }
 
