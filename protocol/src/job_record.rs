@@ -158,6 +158,9 @@ pub struct Workload {
     /// UID of that pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// Where the job puts its outputs itself; absent of one that only prints them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<Uploads>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -173,8 +176,42 @@ impl Workload {
             job_uid: None,
             pod_name: None,
             pod_uid: None,
+            uploads: None,
             unknown: Unknown::new(),
         }
+    }
+}
+
+/// How and where a job puts its outputs itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uploads {
+    /// How.
+    pub by: ResultsBy,
+    /// Drawn for each launch: no other incarnation writes under it.
+    pub epoch: Epoch,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// How a job gives its outputs away, where it does not print them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResultsBy {
+    /// As files, which a companion of its container stores.
+    Files,
+    /// To presigned URLs.
+    Upload,
+    /// In a way of a newer version.
+    #[serde(untagged)]
+    Other(Word),
+}
+
+impl Uploads {
+    /// A place of its own.
+    pub fn new(by: ResultsBy) -> Self {
+        Self { by, epoch: Epoch::generate(), unknown: Unknown::new() }
     }
 }
 
