@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     JobId, Owner, ProcessId, SCHEMA, Unknown, Word,
     callback::CallbackKind,
-    evolution,
+    digest, evolution,
     job_id::{Epoch, WriteId},
 };
 
@@ -380,7 +380,8 @@ pub struct StoredResult {
     pub media_type: String,
     /// Bytes.
     pub size: u64,
-    /// SHA-256 in hexadecimal.
+    /// SHA-256 in hexadecimal; absent, and empty here, of what did not pass through us and nobody vouched for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sha256: String,
     /// Where it is.
     pub place: Place,
@@ -390,6 +391,16 @@ pub struct StoredResult {
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+impl StoredResult {
+    /// A text that is another for other bytes: the hash where it is known, else one of its place, where nothing is ever written twice.
+    pub fn tag(&self) -> String {
+        match &self.place {
+            Place::Object(key) | Place::Stream(key) if self.sha256.is_empty() => digest::sha256(key),
+            _ => self.sha256.clone(),
+        }
+    }
 }
 
 /// Id of a stored result that belongs to no single output.
