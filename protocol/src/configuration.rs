@@ -15,6 +15,7 @@ mod process_exchange;
 mod process_pod;
 mod python;
 mod read_server;
+pub mod reference;
 mod resources;
 mod server;
 mod table;
