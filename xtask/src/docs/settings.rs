@@ -47,8 +47,8 @@ fn members(root: &Value, schema: &Value, prefix: &str, rows: &mut String) {
 
 /// What a member refers to, leaving out that it may be absent.
 fn resolved<'a>(root: &'a Value, member: &'a Value) -> &'a Value {
-    let choices = member["anyOf"].as_array().into_iter().flatten();
-    let member = choices.filter(|choice| choice["type"] != "null").last().unwrap_or(member);
+    let mut choices = member["anyOf"].as_array().into_iter().flatten();
+    let member = choices.find(|choice| choice["type"] != "null").unwrap_or(member);
     match member["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
         Some(pointer) => root.pointer(pointer).unwrap_or(member),
         None => member,
