@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use platform::config::seconds;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::{
     access::OidcSettings, audit::AuditSettings, callbacks::CallbackSettings, proxies::TrustedProxies,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Limits of the gateway.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySettings {
     /// The largest body of an execution, in bytes: 1 KiB to 64 MiB.
@@ -43,6 +43,7 @@ pub struct GatewaySettings {
     #[serde(deserialize_with = "seconds")]
     pub send_timeout: Duration,
     /// Networks of proxies whose `X-Forwarded-For` is believed, for logs, limits and audit: separated by commas.
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: TrustedProxies,
     /// How long a body may take to arrive, in seconds.
     #[serde(deserialize_with = "seconds")]
@@ -94,7 +95,7 @@ pub struct GatewaySettings {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// URLs of outputs that are answered by reference.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReferenceUrls {
     /// The gateway's own: they last as long as the job, and need the token where jobs are protected.
@@ -211,21 +212,6 @@ impl GatewaySettings {
         mistakes.extend(self.audit.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
-}
-
-/// A list, or a text of parts separated by commas: what a variable can hold.
-pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        List(Vec<String>),
-        Text(String),
-    }
-    let parts = match Written::deserialize(deserializer)? {
-        Written::List(parts) => parts,
-        Written::Text(text) => text.split(',').map(str::to_owned).collect(),
-    };
-    Ok(parts.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
 }
 
 #[cfg(test)]

@@ -89,12 +89,12 @@ impl Canceller {
     async fn end(&self, record: &JobRecord, end: End) -> Result<(), CancelError> {
         failpoint::reach("dispatcher.before-cancel");
         if let Some(workload) = &record.workload
-            && let Some(seen) = self.executor.observe(&workload.job_name).await?
+            && let Some(seen) = self.executor.observe(&workload.namespace, &workload.job_name).await?
             && seen.job_id == record.job_id
         {
             match end {
                 End::Stop => self.executor.stop(&seen).await?,
-                End::Delete => self.executor.delete(&seen.job_name, &seen.uid).await?,
+                End::Delete => self.executor.delete(&seen.namespace, &seen.job_name, &seen.uid).await?,
             }
             if end == End::Stop && is_stopping(record, Some(&seen), Timestamp::now()) {
                 // It keeps its place until the watch tells that it has stopped, or its log is archived.

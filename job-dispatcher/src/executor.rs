@@ -33,6 +33,8 @@ pub struct JobPlan {
     pub job_id: JobId,
     /// The process.
     pub process: ProcessDefinition,
+    /// Namespace of the Kubernetes Job.
+    pub namespace: String,
     /// Name of the Kubernetes Job, or of the local folder.
     pub job_name: String,
     /// When the job was created.
@@ -64,6 +66,10 @@ pub struct Observation {
     pub created: Timestamp,
     /// What the Job's conditions say.
     pub state: JobState,
+    /// True while it may not run: no pod of it is made.
+    pub suspended: bool,
+    /// The queue that it waits in before it may run.
+    pub queue: Option<String>,
     /// Its pods, oldest first.
     pub pods: Vec<PodObservation>,
 }
@@ -151,8 +157,18 @@ pub enum ContainerState {
 /// What an executor's watch tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// Everything there is was told since the watch began: the level is known.
-    Synced,
+    /// Everything there is in this namespace was told since the watch began: its level is known.
+    Synced {
+        /// The namespace.
+        namespace: String,
+    },
+    /// This namespace can't be watched now. It is tried again, and nothing is launched there before it is known.
+    Unwatched {
+        /// The namespace.
+        namespace: String,
+        /// Why.
+        why: String,
+    },
     /// This is how one job looks now.
     Seen(Box<Observation>),
     /// A job's object is gone.
@@ -197,11 +213,19 @@ impl Executor {
         }
     }
 
-    /// The namespace of its jobs.
-    pub fn namespace(&self) -> &str {
+    /// The namespace of a process's jobs.
+    pub fn namespace_of<'a>(&'a self, process: &'a ProcessDefinition) -> &'a str {
         match self {
-            Self::Kubernetes(executor) => executor.namespace(),
+            Self::Kubernetes(executor) => process.pod.namespace.as_deref().unwrap_or(executor.namespace()),
             Self::Local(_) => local::NAMESPACE,
+        }
+    }
+
+    /// Every namespace that it watches, that of processes without one first.
+    pub fn namespaces(&self) -> Vec<&str> {
+        match self {
+            Self::Kubernetes(executor) => executor.namespaces().collect(),
+            Self::Local(_) => vec![local::NAMESPACE],
         }
     }
 
@@ -220,9 +244,9 @@ impl Executor {
     ///
     /// # Errors
     /// When the executor did not answer.
-    pub async fn observe(&self, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
+    pub async fn observe(&self, namespace: &str, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
         match self {
-            Self::Kubernetes(executor) => executor.observe(job_name).await,
+            Self::Kubernetes(executor) => executor.observe(namespace, job_name).await,
             Self::Local(executor) => executor.observe(job_name).await,
         }
     }
@@ -243,9 +267,9 @@ impl Executor {
     ///
     /// # Errors
     /// When the executor did not answer.
-    pub async fn delete(&self, job_name: &str, uid: &str) -> Result<(), ExecutorError> {
+    pub async fn delete(&self, namespace: &str, job_name: &str, uid: &str) -> Result<(), ExecutorError> {
         match self {
-            Self::Kubernetes(executor) => executor.delete(job_name, uid).await,
+            Self::Kubernetes(executor) => executor.delete(namespace, job_name, uid).await,
             Self::Local(executor) => executor.delete(job_name, uid).await,
         }
     }

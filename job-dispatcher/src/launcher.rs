@@ -23,7 +23,7 @@ use tracing::{info, instrument, warn};
 use crate::{
     executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
     metrics::Metrics,
-    reporter::end,
+    reporter::{LAUNCHED, end},
     stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
 };
@@ -139,26 +139,36 @@ fn next(record: &JobRecord, there: Option<&Observation>, now: Timestamp) -> Next
     }
 }
 
+/// Where the object of a job is.
+struct Place {
+    namespace: String,
+    name: String,
+}
+
 impl Launcher {
     #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
     async fn launch(&self, request: &ExecutionRequest) -> Result<Launched, LaunchError> {
         let id = request.record.job_id;
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
-            let name = self.name(&stored.record)?;
+            let place = self.place(&stored.record)?;
             // Nothing of a job can be there before its first attempt was won; a stranger's object is found by creating.
-            let there = if stored.record.attempt == 0 { None } else { self.executor.observe(&name).await? };
+            let there = if stored.record.attempt == 0 {
+                None
+            } else {
+                self.executor.observe(&place.namespace, &place.name).await?
+            };
             match next(&stored.record, there.as_ref(), Timestamp::now()) {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
                 Next::Create => {
-                    let is_named = self.create(request, &stored, &name).await?;
+                    let is_named = self.create(request, &stored, &place).await?;
                     if is_named && let Some(launched) = self.hold(&id).await {
                         return Ok(launched);
                     }
                 }
                 Next::Adopt { uid } => {
                     info!(%uid, "found the job created, not recorded");
-                    self.record_uid(&id, stored.record.attempt, &name, &uid).await?;
+                    self.record_uid(&id, stored.record.attempt, &place, &uid).await?;
                 }
                 Next::Hold => {
                     // Looked at again now and then: what this process did not get to see wakes nobody.
@@ -168,7 +178,7 @@ impl Launcher {
                 }
                 Next::DeleteOther { uid } => {
                     warn!(%uid, "deleting a job that the record does not name");
-                    self.executor.delete(&name, &uid).await?;
+                    self.executor.delete(&place.namespace, &place.name, &uid).await?;
                     return Err(LaunchError::Terminating);
                 }
                 Next::Gone => {
@@ -202,14 +212,14 @@ impl Launcher {
             && there.job_id == record.job_id
             && record.workload.as_ref().and_then(|workload| workload.job_uid.as_ref()) != Some(&there.uid)
         {
-            self.executor.delete(&there.job_name, &there.uid).await?;
+            self.executor.delete(&there.namespace, &there.job_name, &there.uid).await?;
         }
         Ok(Launched::Ended)
     }
 
     /// Wins the next attempt, creates, and records what was created: true when the record names it. Whatever goes another
     /// way is seen by the caller's next look.
-    async fn create(&self, request: &ExecutionRequest, stored: &Stored, name: &str) -> Result<bool, LaunchError> {
+    async fn create(&self, request: &ExecutionRequest, stored: &Stored, place: &Place) -> Result<bool, LaunchError> {
         let id = request.record.job_id;
         let Some(process) = self.processes.get(&request.record.process_id) else {
             let message = format!("the process '{}' is not configured any more", request.record.process_id.as_str());
@@ -222,13 +232,14 @@ impl Launcher {
         let plan = JobPlan {
             job_id: id,
             process: process.clone(),
-            job_name: name.to_owned(),
+            namespace: place.namespace.clone(),
+            job_name: place.name.clone(),
             created: request.record.created,
             inputs,
             masked_parameters: request.record.parameters.clone(),
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
-        let Some(attempt) = self.win(&id, stored, name).await? else { return Ok(false) };
+        let Some(attempt) = self.win(&id, stored, place).await? else { return Ok(false) };
         let won = Instant::now();
         failpoint::reach("dispatcher.before-create");
         if won.elapsed() > self.store.nats().ack_wait / 2 {
@@ -240,9 +251,9 @@ impl Launcher {
                 self.metrics.launched.inc();
                 self.metrics.create_seconds.observe(won.elapsed().as_secs_f64());
                 failpoint::reach("dispatcher.after-create");
-                self.record_uid(&id, attempt, name, &uid).await
+                self.record_uid(&id, attempt, place, &uid).await
             }
-            Err(CreateError::Exists) => match self.executor.observe(name).await? {
+            Err(CreateError::Exists) => match self.executor.observe(&place.namespace, &place.name).await? {
                 Some(_) => Ok(false),
                 None => Err(LaunchError::NotOurs),
             },
@@ -252,7 +263,7 @@ impl Launcher {
     }
 
     /// The number of the attempt that was won; `None` when someone else moved the job.
-    async fn win(&self, id: &JobId, read: &Stored, name: &str) -> Result<Option<u32>, LaunchError> {
+    async fn win(&self, id: &JobId, read: &Stored, place: &Place) -> Result<Option<u32>, LaunchError> {
         let advanced = self
             .store
             .advance(id, |stored| {
@@ -261,7 +272,7 @@ impl Launcher {
                 }
                 let mut record = stored.record.next(Timestamp::now());
                 record.attempt += 1;
-                record.workload = Some(Workload::new(self.executor.kind(), self.executor.namespace(), name));
+                record.workload = Some(Workload::new(self.executor.kind(), &place.namespace, &place.name));
                 record.message = Some("the job is being launched".to_owned());
                 Step::Write(Event::Launching, Box::new(record))
             })
@@ -274,7 +285,7 @@ impl Launcher {
 
     /// Records the UID of what was created: true when the record names it now. A job that has ended meanwhile, or names
     /// another, deletes what was created.
-    async fn record_uid(&self, id: &JobId, attempt: u32, name: &str, uid: &str) -> Result<bool, LaunchError> {
+    async fn record_uid(&self, id: &JobId, attempt: u32, place: &Place, uid: &str) -> Result<bool, LaunchError> {
         let is_free = |record: &JobRecord| {
             let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
             record.phase() < Phase::Ended && named.is_none()
@@ -289,7 +300,7 @@ impl Launcher {
                 if let Some(workload) = &mut record.workload {
                     workload.job_uid = Some(uid.to_owned());
                 }
-                record.message = Some("the job is launched, waiting for its pod to start".to_owned());
+                record.message = Some(LAUNCHED.to_owned());
                 Step::Write(Event::Launching, Box::new(record))
             })
             .await?;
@@ -302,7 +313,7 @@ impl Launcher {
         let is_named = named == Some(uid);
         if !is_named {
             warn!(%uid, "the job went on without what was created here: deleting it");
-            self.executor.delete(name, uid).await?;
+            self.executor.delete(&place.namespace, &place.name, uid).await?;
         }
         Ok(is_named)
     }
@@ -317,14 +328,22 @@ impl Launcher {
         }
     }
 
-    /// The name that the record says, once there is one: today's prefix may be another.
-    fn name(&self, record: &JobRecord) -> Result<String, LaunchError> {
+    /// What the record says, once it says so: today's prefix and namespace may be others.
+    fn place(&self, record: &JobRecord) -> Result<Place, LaunchError> {
         match &record.workload {
-            None => Ok(job_name(&self.job_name_prefix, &record.job_id)),
+            None => {
+                // A process that is gone is looked for when its job is created.
+                let home = || self.executor.namespaces().first().copied().unwrap_or_default();
+                let namespace =
+                    self.processes.get(&record.process_id).map(|process| self.executor.namespace_of(process));
+                let namespace = namespace.unwrap_or_else(home).to_owned();
+                Ok(Place { namespace, name: job_name(&self.job_name_prefix, &record.job_id) })
+            }
             Some(workload)
-                if workload.namespace == self.executor.namespace() && workload.executor == self.executor.kind() =>
+                if self.executor.namespaces().contains(&workload.namespace.as_str())
+                    && workload.executor == self.executor.kind() =>
             {
-                Ok(workload.job_name.clone())
+                Ok(Place { namespace: workload.namespace.clone(), name: workload.job_name.clone() })
             }
             Some(workload) => Err(LaunchError::Elsewhere(workload.namespace.clone())),
         }
@@ -398,6 +417,8 @@ mod tests {
             terminating,
             created: Timestamp::UNIX_EPOCH,
             state: JobState::Active,
+            suspended: false,
+            queue: None,
             pods: vec![],
         }
     }

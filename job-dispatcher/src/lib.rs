@@ -1,13 +1,14 @@
 //! Takes execution requests, creates Jobs, watches them, tells what happens to them, deletes those of dismissed jobs.
 //!
 //! [`intake`] → [`launcher`] → [`manifest`] → [`executor`] → [`watcher`] → [`outcome`] → [`reporter`]; beside them
-//! [`cancel`], the [`sweep`], and [`adopt`] for what pygeoapi-k8s-manager left.
+//! [`levels`], [`cancel`], the [`sweep`], and [`adopt`] for what pygeoapi-k8s-manager left.
 
 pub mod adopt;
 pub mod cancel;
 pub mod executor;
 pub mod intake;
 pub mod launcher;
+pub mod levels;
 pub mod manifest;
 pub mod metrics;
 pub mod outcome;

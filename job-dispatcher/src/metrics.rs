@@ -17,6 +17,8 @@ use protocol::Event;
 pub struct Metrics {
     /// Jobs that are there and have not ended.
     pub live_jobs: Gauge,
+    /// Namespaces that can't be watched.
+    pub unwatched_namespaces: Gauge,
     /// Jobs created here.
     pub launched: Counter,
     /// Time from winning an attempt to the created Job, seconds.
@@ -34,11 +36,17 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             live_jobs: Gauge::default(),
+            unwatched_namespaces: Gauge::default(),
             launched: Counter::default(),
             create_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             events: Family::default(),
         };
         registry.register("quayside_dispatcher_live_jobs", "Jobs that have not ended", metrics.live_jobs.clone());
+        registry.register(
+            "quayside_dispatcher_unwatched_namespaces",
+            "Namespaces of Jobs that can't be watched",
+            metrics.unwatched_namespaces.clone(),
+        );
         registry.register("quayside_dispatcher_launched", "Jobs created by this replica", metrics.launched.clone());
         registry.register(
             "quayside_dispatcher_create_seconds",

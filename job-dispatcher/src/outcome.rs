@@ -15,6 +15,11 @@ use crate::executor::{ContainerObservation, ContainerState, JobState, Observatio
 pub enum Judgement {
     /// Nothing yet.
     Waiting,
+    /// It may not run yet, or not any more for a while: in the queue of this name, if there is one.
+    Suspended {
+        /// The queue.
+        queue: Option<String>,
+    },
     /// The main container runs.
     Running {
         /// Since when.
@@ -62,6 +67,8 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
         JobState::Complete => Some((success(), false)),
         JobState::Failed { reason, message } => Some((failure(pod, reason, message), false)),
         // With `backoffLimit: 0` the end of the pod is the end of the Job: there is no need to wait for its condition.
+        // Its pods are on their way out, and their end is not the Job's.
+        JobState::Active if seen.suspended => return Judgement::Suspended { queue: seen.queue.clone() },
         JobState::Active => match pod {
             Some(pod) if all_terminated(pod) => Some((by_containers(pod).unwrap_or_else(success), false)),
             Some(pod) if init_failed(pod) => by_containers(pod).map(|outcome| (outcome, false)),
@@ -265,6 +272,8 @@ mod tests {
             terminating: false,
             created: at(0),
             state,
+            suspended: false,
+            queue: None,
             pods: vec![pod],
         }
     }
@@ -349,6 +358,16 @@ mod tests {
         assert_eq!(reason(judge(&without_pod, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deleted));
         let late = seen(failed("DeadlineExceeded"), vec![]);
         assert_eq!(reason(judge(&late, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deadline));
+    }
+
+    #[test]
+    fn a_suspended_job_waits_for_as_long_as_its_queue_takes() {
+        let mut job = seen(JobState::Active, vec![container(false, ended(143, "Error"))]);
+        (job.suspended, job.queue) = (true, Some("a-queue".into()));
+        let late = Duration::from_secs(9_999);
+        assert_eq!(judge(&job, at(9_999), late, DEADLINE), Judgement::Suspended { queue: Some("a-queue".into()) });
+        job.state = JobState::Failed { reason: "DeadlineExceeded".into(), message: "m".into() };
+        assert_eq!(reason(judge(&job, at(20), late, DEADLINE)).0, Some(Reason::Deadline));
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Report {
             && !ended.is_proven
         {
             // The watches of Jobs and of pods are two: one may be behind. Only a look at both tells.
-            match executor.observe(&seen.job_name).await? {
+            match executor.observe(&seen.namespace, &seen.job_name).await? {
                 Some(now) if now.uid == seen.uid => *seen = now,
                 _ => return Ok(tell_gone(store, &seen.job_id, &seen.uid).await?),
             }
@@ -146,7 +146,7 @@ impl Report {
 
 /// A job that could not start in time would go on trying.
 async fn delete(executor: &Executor, seen: &Observation) {
-    if let Err(error) = executor.delete(&seen.job_name, &seen.uid).await {
+    if let Err(error) = executor.delete(&seen.namespace, &seen.job_name, &seen.uid).await {
         warn!(job_id = %seen.job_id, error = %platform::telemetry::chain(&error), "the job could not be deleted, the sweep will");
     }
 }
@@ -189,7 +189,8 @@ fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executo
         return Step::Leave;
     }
     match judgement {
-        Judgement::Waiting => Step::Leave,
+        Judgement::Waiting => waiting(record, LAUNCHED.to_owned()),
+        Judgement::Suspended { queue } => suspended(record, queue.as_deref()),
         Judgement::Running { started, pod } => running(record, *started, pod, executor),
         // Seen waiting by one, seen running by another: the other saw more.
         Judgement::Ended(ended) if ended.must_be_deleted && record.phase() >= Phase::Running => Step::Leave,
@@ -200,17 +201,54 @@ fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executo
     }
 }
 
-fn running(record: &JobRecord, started: Timestamp, pod: &PodName, executor: ExecutorKind) -> Step {
-    if record.phase() >= Phase::Running {
+/// What a launched job's message says until something else is seen of it.
+pub(crate) const LAUNCHED: &str = "the job is launched, waiting for its pod to start";
+
+/// A job that is seen waiting for its pod, after it waited in a queue.
+fn waiting(record: &JobRecord, message: String) -> Step {
+    if record.phase() >= Phase::Running || !is_of_queue(record) { Step::Leave } else { say(record, message) }
+}
+
+fn suspended(record: &JobRecord, queue: Option<&str>) -> Step {
+    say(
+        record,
+        match queue {
+            Some(queue) => format!("{SUSPENDED}: it waits in the queue '{queue}'"),
+            None => SUSPENDED.to_owned(),
+        },
+    )
+}
+
+/// What the message of a job that may not run begins with.
+const SUSPENDED: &str = "the job is suspended";
+
+fn is_of_queue(record: &JobRecord) -> bool {
+    record.message.as_deref().is_some_and(|message| message.starts_with(SUSPENDED))
+}
+
+/// The job stays where it is, and says why.
+pub(crate) fn say(record: &JobRecord, message: String) -> Step {
+    if record.message.as_deref() == Some(message.as_str()) {
         return Step::Leave;
+    }
+    let mut next = record.next(Timestamp::now());
+    next.message = Some(message);
+    Step::Write(Event::Progress, Box::new(next))
+}
+
+fn running(record: &JobRecord, started: Timestamp, pod: &PodName, executor: ExecutorKind) -> Step {
+    let message = match executor {
+        ExecutorKind::Kubernetes | ExecutorKind::Other(_) => "the job is running".to_owned(),
+        ExecutorKind::Local => format!("the job is running; {}", local::MESSAGE),
+    };
+    if record.phase() >= Phase::Running {
+        // It ran before, and went back into its queue for a while.
+        return if is_of_queue(record) { say(record, message) } else { Step::Leave };
     }
     let mut next = record.next(Timestamp::now());
     next.status = Status::Running;
     next.started = Some(started);
-    next.message = Some(match executor {
-        ExecutorKind::Kubernetes | ExecutorKind::Other(_) => "the job is running".to_owned(),
-        ExecutorKind::Local => format!("the job is running; {}", local::MESSAGE),
-    });
+    next.message = Some(message);
     name_pod(&mut next, pod);
     Step::Write(Event::Running, Box::new(next))
 }
@@ -259,4 +297,37 @@ async fn tell_gone(store: &JobStore, job_id: &JobId, uid: &str) -> Result<Report
         Advanced::NoJob => Reported::NoJob,
         Advanced::Left(stored) | Advanced::Written(stored) => reported(&stored.record, None),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::job_record::ArchiveState;
+
+    use super::*;
+
+    fn message(step: Step) -> Option<String> {
+        match step {
+            Step::Write(Event::Progress, record) => record.message,
+            Step::Leave => None,
+            Step::Write(event, _) => panic!("{event}"),
+        }
+    }
+
+    #[test]
+    fn a_job_in_a_queue_says_so_once_and_no_longer_when_it_is_let_go() {
+        let id = JobId::generate(1);
+        let now = Timestamp::UNIX_EPOCH;
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        record.message = Some(LAUNCHED.into());
+        assert_eq!(message(waiting(&record, LAUNCHED.into())), None);
+        let queued = message(suspended(&record, Some("a-queue"))).unwrap();
+        assert_eq!(queued, "the job is suspended: it waits in the queue 'a-queue'");
+        record.message = Some(queued);
+        assert_eq!(message(suspended(&record, Some("a-queue"))), None);
+        assert_eq!(message(waiting(&record, LAUNCHED.into())).as_deref(), Some(LAUNCHED));
+        let pod = PodName { name: "p".into(), uid: "u".into() };
+        record.status = Status::Running;
+        let again = message(running(&record, now, &pod, ExecutorKind::Kubernetes));
+        assert_eq!(again.as_deref(), Some("the job is running"));
+    }
 }

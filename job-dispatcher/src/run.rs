@@ -20,7 +20,7 @@ use protocol::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ use crate::{
     executor::{Executor, kubernetes::KubernetesExecutor, local::LocalExecutor},
     intake,
     launcher::Launcher,
+    levels::{self, Levels},
     metrics::Metrics,
     reporter::{REPORTS, Reporter},
     settings::{DispatcherSettings, ExecutorChoice},
@@ -89,11 +90,13 @@ async fn build(
     let objects = platform.store.as_ref().map(ObjectStore::new).transpose()?;
     let executor = match settings.executor {
         ExecutorChoice::Kubernetes => {
-            Executor::Kubernetes(Arc::new(KubernetesExecutor::connect(&process_environment).await?))
+            let namespaces = configuration.processes.values().filter_map(|process| process.pod.namespace.clone());
+            let executor = KubernetesExecutor::connect(&process_environment).await?;
+            Executor::Kubernetes(Arc::new(executor.and_in(namespaces).and_in(settings.namespaces.clone())))
         }
         ExecutorChoice::Local => Executor::Local(LocalExecutor::new(&settings.local_dir)?),
     };
-    info!(%probe, executor = ?executor.kind(), namespace = executor.namespace(), "started");
+    info!(%probe, executor = ?executor.kind(), namespaces = %executor.namespaces().join(","), "started");
     let store = JobStore::new(nats, objects);
     Ok((stop, Parts { store, executor, configuration, metrics, health }))
 }
@@ -118,12 +121,12 @@ async fn serve(
     }
     .start();
     let (changes, changed) = mpsc::channel(CHANGES);
-    let (on_synced, synced) = oneshot::channel();
+    let (tell_levels, levels) = watch::channel(Levels::default());
     let watcher = Watcher::create(|context| {
         context.add_stream(futures::stream::unfold(changed, |mut changed| async {
             changed.recv().await.map(|change| (change, changed))
         }));
-        Watcher::new(reporter.clone(), settings.start_deadline, metrics.clone(), on_synced)
+        Watcher::new(reporter.clone(), settings.start_deadline, metrics.clone(), tell_levels)
     });
     let launcher = Launcher {
         store: store.clone(),
@@ -141,21 +144,34 @@ async fn serve(
     let watching = executor.clone();
     let ends = watch_stop.clone();
     let mut watch = runtime.spawn(async move { watching.watch(changes, ends).await });
-    // Nothing is launched before the level is known: a live job would be taken for a lost one.
-    let is_synced = tokio::select! {
-        synced = synced => synced.is_ok(),
-        () = stop.cancelled() => false,
+    for process in processes.values() {
+        let namespace = executor.namespace_of(process).to_owned();
+        let max_live = settings.max_live_per_process;
+        let intake = intake::executions(store.clone(), process.id.clone(), max_live, launcher.clone(), stop.clone());
+        let (levels, stop) = (levels.clone(), stop.clone());
+        let launches = async move {
+            if levels::reached(levels, |levels| levels.is_known(&namespace), &stop).await {
+                intake.await;
+            }
+        };
+        tasks.spawn_on(launches, &runtime);
+    }
+    let namespaces = executor.namespaces();
+    let is_settled = tokio::select! {
+        is_settled = levels::reached(levels.clone(), |levels| levels.is_settled(&namespaces), &stop) => is_settled,
         _ = &mut watch => bail!("the watch ended"),
     };
-    if is_synced {
-        health.set("watch", true);
-        for process in processes.keys() {
-            let max_live = settings.max_live_per_process;
-            tasks.spawn_on(
-                intake::executions(store.clone(), process.clone(), max_live, launcher.clone(), stop.clone()),
-                &runtime,
-            );
-        }
+    if is_settled {
+        let home = executor.namespaces().first().copied().unwrap_or_default().to_owned();
+        let (levels_of_home, stop_of_home) = (levels.clone(), stop.clone());
+        tasks.spawn_on(
+            async move {
+                if levels::reached(levels_of_home, |levels| levels.is_known(&home), &stop_of_home).await {
+                    health.set("watch", true);
+                }
+            },
+            &runtime,
+        );
         let canceller = Canceller { store: store.clone(), executor: executor.clone(), watcher: watcher.clone() };
         tasks.spawn_on(canceller.clone().dismissed(stop.clone()), &runtime);
         tasks.spawn_on(canceller.over(stop.clone()), &runtime);
@@ -175,6 +191,7 @@ async fn serve(
             store,
             executor,
             processes,
+            levels,
             watcher,
             keep: settings.keep_jobs,
             unconfigured_after: settings.unconfigured_after,

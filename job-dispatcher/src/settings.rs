@@ -2,17 +2,21 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use platform::config::seconds;
+use platform::config::{list, seconds};
 use serde::Deserialize;
 
 /// What can be set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DispatcherSettings {
     /// `kubernetes` or `local`.
     pub executor: ExecutorChoice,
     /// Folder of the local executor, seen by all replicas on the machine.
     pub local_dir: PathBuf,
+    /// Namespaces that are watched beside the dispatcher's own and those that processes name: of jobs that are still there when a
+    /// process has moved. Separated by commas.
+    #[serde(deserialize_with = "list")]
+    pub namespaces: Vec<String>,
     /// How long a pod may take to start, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
@@ -32,7 +36,7 @@ pub struct DispatcherSettings {
 }
 
 /// The executor to use. The local one starts only when asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExecutorChoice {
     /// Kubernetes Jobs.
@@ -46,6 +50,7 @@ impl Default for DispatcherSettings {
         Self {
             executor: ExecutorChoice::Kubernetes,
             local_dir: PathBuf::from("/var/lib/quayside/local"),
+            namespaces: Vec::new(),
             start_deadline: Duration::from_secs(300),
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),

@@ -55,6 +55,8 @@ mod tests {
             terminating: false,
             created: now,
             state: JobState::Active,
+            suspended: false,
+            queue: None,
             pods: vec![pod],
         }
     }

@@ -8,22 +8,24 @@ use futures::TryStreamExt;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use platform::{
-    job_store::{JobStore, JobStoreError},
+    job_store::{JobStore, JobStoreError, Step, Stored},
     publish::StreamError,
     telemetry::chain,
 };
 use protocol::{
     JobId, JobRecord, ProcessDefinition, ProcessId,
     deadline::has_passed,
-    job_record::{Reason, Status},
+    job_record::{Reason, Status, Workload},
     names::subjects::{ALL_EXECUTIONS, parse_execution},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    executor::{Executor, ExecutorError},
-    reporter::end,
+    executor::{Executor, ExecutorError, Observation},
+    levels::Levels,
+    reporter::{end, say},
     stopping::{is_stopping, may_be_stopping},
     watcher::{Known, KnownJobs, Watcher},
 };
@@ -37,6 +39,8 @@ pub struct Sweep {
     pub executor: Executor,
     /// The configured processes.
     pub processes: Arc<IndexMap<ProcessId, ProcessDefinition>>,
+    /// Of which namespaces it is known what is there.
+    pub levels: watch::Receiver<Levels>,
     /// Knows the jobs that are there.
     pub watcher: Addr<Watcher>,
     /// How long objects stay after their job is terminal and archived.
@@ -46,6 +50,9 @@ pub struct Sweep {
     /// Time between two sweeps.
     pub every: Duration,
 }
+
+/// Why a job is not launched; the dispatcher's log has the details.
+const UNWATCHED: &str = "the job waits: the namespace of its process can't be watched by Quayside now";
 
 /// A sweep could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +120,13 @@ impl Sweep {
         if stored.record.attempt == 0 && is_old && !self.is_configured(process) {
             let message = format!("the process '{process}' is not configured any more");
             self.store.advance(job, |stored| end(&stored.record, Reason::ProcessUnavailable, message.clone())).await?;
+        } else if stored.record.attempt == 0 && self.is_unwatched(process) {
+            let still_waits = |stored: &Stored| stored.record.attempt == 0 && !stored.record.status.is_terminal();
+            let say_so = |stored: &Stored| match still_waits(stored) {
+                true => say(&stored.record, UNWATCHED.to_owned()),
+                false => Step::Leave,
+            };
+            self.store.advance(job, say_so).await?;
         }
         Ok(())
     }
@@ -121,8 +135,17 @@ impl Sweep {
     async fn is_stopping(&self, record: &JobRecord) -> Result<bool, ExecutorError> {
         let Some(workload) = &record.workload else { return Ok(false) };
         let now = Timestamp::now();
-        Ok(may_be_stopping(record, now)
-            && is_stopping(record, self.executor.observe(&workload.job_name).await?.as_ref(), now))
+        Ok(may_be_stopping(record, now) && is_stopping(record, self.observe(workload).await?.as_ref(), now))
+    }
+
+    async fn observe(&self, workload: &Workload) -> Result<Option<Observation>, ExecutorError> {
+        self.executor.observe(&workload.namespace, &workload.job_name).await
+    }
+
+    /// True of a process whose jobs can't be launched, as nobody can see what is in its namespace.
+    fn is_unwatched(&self, process: &str) -> bool {
+        let process = process.parse::<ProcessId>().ok().and_then(|id| self.processes.get(&id));
+        process.is_some_and(|process| self.levels.borrow().is_unwatched(self.executor.namespace_of(process)))
     }
 
     fn is_configured(&self, process: &str) -> bool {
@@ -155,15 +178,16 @@ impl Sweep {
             let is_removed = self.store.removal(&object.job_id).await?.is_some();
             if is_removed {
                 info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of a removed job");
-                self.executor.delete(&object.job_name, &object.uid).await?;
+                self.executor.delete(&object.namespace, &object.job_name, &object.uid).await?;
             }
             return Ok(is_removed);
         };
         if is_done_with(&stored.record, object, Timestamp::now(), self.keep) {
             info!(job_id = %object.job_id, job_name = %object.job_name, "deleting what is left of the job");
-            self.executor.delete(&object.job_name, &object.uid).await?;
+            self.executor.delete(&object.namespace, &object.job_name, &object.uid).await?;
         } else if is_to_be_stopped(&stored.record)
-            && let Some(seen) = self.executor.observe(&object.job_name).await?.filter(|seen| seen.uid == object.uid)
+            && let Some(seen) =
+                self.executor.observe(&object.namespace, &object.job_name).await?.filter(|seen| seen.uid == object.uid)
         {
             self.executor.stop(&seen).await?;
         }
@@ -194,7 +218,7 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
 
 #[cfg(test)]
 mod tests {
-    use protocol::job_record::{ArchiveState, ExecutorKind, Workload};
+    use protocol::job_record::{ArchiveState, ExecutorKind};
 
     use super::*;
 
@@ -202,7 +226,7 @@ mod tests {
     fn an_object_goes_once_its_job_is_archived_and_old_or_dismissed_or_names_another() {
         let (now, keep) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
         let id = JobId::generate(1);
-        let object = Known { job_id: id, job_name: "j".into(), uid: "u".into() };
+        let object = Known { job_id: id, namespace: "n".into(), job_name: "j".into(), uid: "u".into() };
         let record = |status, archive, uid: &str| {
             let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, archive);
             record.status = status;

@@ -9,11 +9,12 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler, WrapFuture,
 };
 use protocol::JobId;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use crate::{
     executor::{Change, Observation},
+    levels::Levels,
     metrics::Metrics,
     reporter::{Report, ReportGone, Reported, Reporter},
 };
@@ -23,7 +24,7 @@ pub struct Watcher {
     reporter: Addr<Reporter>,
     start_deadline: Duration,
     metrics: Metrics,
-    on_synced: Option<oneshot::Sender<()>>,
+    levels: watch::Sender<Levels>,
     jobs: HashMap<JobId, Seen>,
     waiting: HashMap<JobId, Vec<oneshot::Sender<()>>>,
     over: Recent,
@@ -31,7 +32,7 @@ pub struct Watcher {
 
 struct Seen {
     latest: Box<Observation>,
-    /// When this incarnation was seen first.
+    /// When this incarnation was seen first, or seen to be free to start.
     since: Instant,
     /// A report is under way.
     busy: bool,
@@ -49,23 +50,27 @@ impl Seen {
     /// What was not told yet stays untold, even when the same is seen again.
     fn take_in(&mut self, latest: Box<Observation>) {
         self.stale |= self.latest != latest;
+        if self.latest.suspended {
+            // The time that a queue takes is not the pod's.
+            self.since = Instant::now();
+        }
         self.latest = latest;
     }
 }
 
 impl Watcher {
-    /// A watcher that has `reporter` tell what it sees; `on_synced` hears once the level is known.
+    /// A watcher that has `reporter` tell what it sees; `levels` hears of what the level is known.
     pub fn new(
         reporter: Addr<Reporter>,
         start_deadline: Duration,
         metrics: Metrics,
-        on_synced: oneshot::Sender<()>,
+        levels: watch::Sender<Levels>,
     ) -> Self {
         Self {
             reporter,
             start_deadline,
             metrics,
-            on_synced: Some(on_synced),
+            levels,
             jobs: HashMap::new(),
             waiting: HashMap::new(),
             over: Recent::default(),
@@ -85,12 +90,11 @@ impl Actor for Watcher {
 impl StreamHandler<Change> for Watcher {
     fn handle(&mut self, change: Change, context: &mut Context<Self>) {
         match change {
-            Change::Synced => {
-                info!(jobs = self.jobs.len(), "the watch is up to date");
-                if let Some(synced) = self.on_synced.take() {
-                    synced.send(()).ok();
-                }
+            Change::Synced { namespace } => {
+                info!(%namespace, jobs = self.jobs.len(), "the watch is up to date");
+                self.tell_level(|levels| levels.known(&namespace));
             }
+            Change::Unwatched { namespace, why } => self.tell_level(|levels| levels.unwatched(&namespace, why)),
             Change::Seen(seen) => self.see(seen, context),
             Change::Gone { job_id, uid } => self.gone(job_id, uid, context),
         }
@@ -99,6 +103,12 @@ impl StreamHandler<Change> for Watcher {
 }
 
 impl Watcher {
+    fn tell_level(&mut self, change: impl FnOnce(&mut Levels)) {
+        self.levels.send_modify(change);
+        let unwatched = self.levels.borrow().unwatched_count();
+        self.metrics.unwatched_namespaces.set(i64::try_from(unwatched).unwrap_or(i64::MAX));
+    }
+
     fn live(&self) -> usize {
         self.jobs.values().filter(|seen| !seen.ended).count()
     }
@@ -159,7 +169,7 @@ impl Watcher {
             .jobs
             .iter()
             .filter(|(_, seen)| !seen.ended && !seen.busy && seen.since.elapsed() >= self.start_deadline)
-            .filter(|(_, seen)| !seen.latest.has_started())
+            .filter(|(_, seen)| !seen.latest.has_started() && !seen.latest.suspended)
             .map(|(id, _)| *id)
             .collect();
         for id in overdue {
@@ -277,6 +287,8 @@ pub struct KnownJobs;
 pub struct Known {
     /// Id of the job.
     pub job_id: JobId,
+    /// Namespace of its object.
+    pub namespace: String,
     /// Name of its object.
     pub job_name: String,
     /// UID of its object.
@@ -289,6 +301,7 @@ impl Handler<KnownJobs> for Watcher {
     fn handle(&mut self, _: KnownJobs, _: &mut Context<Self>) -> Self::Result {
         let known = |seen: &Seen| Known {
             job_id: seen.latest.job_id,
+            namespace: seen.latest.namespace.clone(),
             job_name: seen.latest.job_name.clone(),
             uid: seen.latest.uid.clone(),
         };
@@ -313,6 +326,8 @@ mod tests {
             terminating: false,
             created: Timestamp::UNIX_EPOCH,
             state,
+            suspended: false,
+            queue: None,
             pods: vec![],
         })
     }
@@ -326,6 +341,19 @@ mod tests {
         }
         assert_eq!((recent.known.len(), recent.order.len()), (Recent::LIMIT, Recent::LIMIT));
         assert!(!recent.contains(&ids[0]) && recent.contains(&ids[1]));
+    }
+
+    #[test]
+    fn the_time_in_a_queue_is_not_the_time_of_the_pod() {
+        let waiting = Box::new(Observation { suspended: true, ..*observation(JobState::Active) });
+        let mut seen = Seen::new(waiting.clone());
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        seen.since = long_ago;
+        seen.take_in(Box::new(Observation { suspended: false, ..*waiting }));
+        assert!(seen.since.elapsed() < Duration::from_secs(60));
+        seen.since = long_ago;
+        seen.take_in(Box::new(Observation { suspended: false, ..*observation(JobState::Active) }));
+        assert_eq!(seen.since, long_ago, "a job that may run is counted from when that was seen first");
     }
 
     #[test]

@@ -18,8 +18,8 @@ use job_dispatcher::executor::{
 };
 use protocol::{
     JobId, ProcessDefinition,
-    local::{Folder, Shim, log_frames::Deframer},
-    process::{EnvValue, EnvVar, Processor, Resources, hello_world},
+    local::{Folder, NAMESPACE, Shim, log_frames::Deframer},
+    process::{EnvValue, EnvVar, PodOptions, Processor, Resources, hello_world},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
@@ -53,6 +53,7 @@ fn process(kind: Processor, command: &[&str]) -> ProcessDefinition {
         storage: Vec::new(),
         init_containers: Vec::new(),
         tolerations: Vec::new(),
+        pod: PodOptions::default(),
     }
 }
 
@@ -62,6 +63,7 @@ fn plan(command: &[&str]) -> JobPlan {
     JobPlan {
         job_id,
         process: process(Processor::GenericImage, command),
+        namespace: NAMESPACE.into(),
         job_name: format!("pygeoapi-job-{job_id}"),
         created: now,
         inputs: Map::new(),
@@ -92,7 +94,7 @@ impl Watch {
         let stopped = stop.clone();
         tokio::spawn(async move { executor.watch(sender, stopped).await });
         let mut watch = Self { changes, level: IndexMap::new(), _stop: stop.drop_guard() };
-        while watch.next().await != Change::Synced {}
+        while !matches!(watch.next().await, Change::Synced { .. }) {}
         watch
     }
 
@@ -100,7 +102,7 @@ impl Watch {
         let change = tokio::time::timeout(DEADLINE, self.changes.recv()).await;
         let change = change.unwrap_or_else(|_| panic!("no change any more, and so far: {:#?}", self.level)).unwrap();
         match &change {
-            Change::Synced => {}
+            Change::Synced { .. } | Change::Unwatched { .. } => {}
             Change::Seen(seen) => {
                 self.level.insert(seen.job_id, (**seen).clone());
             }
@@ -281,7 +283,7 @@ async fn the_shim_has_none_of_the_dispatchers_environment() {
     watch.until_running(&plan).await;
     let shim = shim(dir.path(), &plan);
     assert_eq!(fs::read(format!("/proc/{}/environ", shim.pid)).unwrap(), b"");
-    executor.delete(&plan.job_name, &uid).await.unwrap();
+    executor.delete(NAMESPACE, &plan.job_name, &uid).await.unwrap();
     watch.until_gone(&plan).await;
 }
 
@@ -355,7 +357,7 @@ async fn of_many_who_create_the_same_job_one_does() {
     let mut watch = Watch::start(&executor).await;
     assert_eq!(watch.until_running(&plan).await.uid, uids[0]);
     assert_eq!(alive(&plan).len(), 1);
-    executor.delete(&plan.job_name, &uids[0]).await.unwrap();
+    executor.delete(NAMESPACE, &plan.job_name, &uids[0]).await.unwrap();
     watch.until_gone(&plan).await;
 }
 
@@ -385,14 +387,14 @@ async fn all_replicas_see_the_same() {
     let plan = shell("exit 4");
     one.create(&plan).await.unwrap();
     assert_eq!(watch_one.until_ended(&plan).await, watch_other.until_ended(&plan).await);
-    assert_eq!(other.observe(&plan.job_name).await.unwrap().as_ref(), watch_one.level.get(&plan.job_id));
+    assert_eq!(other.observe(NAMESPACE, &plan.job_name).await.unwrap().as_ref(), watch_one.level.get(&plan.job_id));
     let late = Watch::start(&other).await;
     assert_eq!(late.level, watch_one.level, "told before the level is said to be known");
     let uid = watch_one.level[&plan.job_id].uid.clone();
-    other.delete(&plan.job_name, &uid).await.unwrap();
+    other.delete(NAMESPACE, &plan.job_name, &uid).await.unwrap();
     watch_one.until_gone(&plan).await;
     watch_other.until_gone(&plan).await;
-    assert_eq!(one.observe(&plan.job_name).await.unwrap(), None);
+    assert_eq!(one.observe(NAMESPACE, &plan.job_name).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,12 +409,12 @@ async fn deletion_kills_all_that_the_process_started() {
     let uid = executor.create(&plan).await.unwrap();
     watch.until_running(&plan).await;
     until("all of them run", || folder(dir.path(), &plan).work().join("ready").exists() && alive(&plan).len() >= 4);
-    executor.delete(&plan.job_name, "another uid").await.unwrap();
-    assert!(!executor.observe(&plan.job_name).await.unwrap().unwrap().terminating);
-    executor.delete(&plan.job_name, &uid).await.unwrap();
+    executor.delete(NAMESPACE, &plan.job_name, "another uid").await.unwrap();
+    assert!(!executor.observe(NAMESPACE, &plan.job_name).await.unwrap().unwrap().terminating);
+    executor.delete(NAMESPACE, &plan.job_name, &uid).await.unwrap();
     watch.until_gone(&plan).await;
     assert_eq!(alive(&plan), Vec::<i32>::new());
-    executor.delete(&plan.job_name, &uid).await.unwrap();
+    executor.delete(NAMESPACE, &plan.job_name, &uid).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -434,7 +436,7 @@ async fn a_held_job_stays_readable_until_it_is_released() {
     let uid = executor.create(&plan).await.unwrap();
     let folder = folder(dir.path(), &plan);
     until("the line is printed", || folder.work().join("ready").exists());
-    executor.delete(&plan.job_name, &uid).await.unwrap();
+    executor.delete(NAMESPACE, &plan.job_name, &uid).await.unwrap();
     let seen = watch.until(&plan, |seen| seen.terminating && seen.state != JobState::Active).await;
     assert_eq!((exit(&seen).0, seen.pods[0].terminating), (143, true));
     assert!(matches!(executor.create(&plan).await, Err(CreateError::Exists)));
@@ -470,7 +472,7 @@ async fn a_shim_that_can_not_be_started_leaves_nothing() {
     let plan = shell("true");
     let broken = executor_with(dir.path(), "/no/such/shim");
     assert!(matches!(broken.create(&plan).await, Err(CreateError::Passing(_))));
-    assert_eq!(broken.observe(&plan.job_name).await.unwrap(), None);
+    assert_eq!(broken.observe(NAMESPACE, &plan.job_name).await.unwrap(), None);
     assert_eq!(run(dir.path(), &plan).await.state, JobState::Complete);
 }
 
@@ -491,8 +493,8 @@ async fn a_job_deleted_before_its_start_never_starts() {
     plan.hold_pod = true;
     let broken = executor_with(dir.path(), "true");
     let uid = broken.create(&plan).await.unwrap();
-    broken.delete(&plan.job_name, &uid).await.unwrap();
-    let seen = broken.observe(&plan.job_name).await.unwrap().unwrap();
+    broken.delete(NAMESPACE, &plan.job_name, &uid).await.unwrap();
+    let seen = broken.observe(NAMESPACE, &plan.job_name).await.unwrap().unwrap();
     assert!(seen.terminating && exit(&seen).2 == Some("the job was deleted before it was started"), "{seen:?}");
     let folder = folder(dir.path(), &plan);
     run_shim(&folder);

@@ -116,5 +116,6 @@ async fn pods(settings: &FinalizerSettings) -> anyhow::Result<Pods> {
         return Ok(Pods::default().with(ExecutorKind::Local, Arc::new(LocalPods::new(dir))));
     }
     let kubernetes = KubernetesPods::connect(process_environment(environment::NAMESPACE)).await?;
+    let kubernetes = kubernetes.and_in(settings.namespaces.iter().cloned());
     Ok(Pods::default().with(ExecutorKind::Kubernetes, Arc::new(kubernetes)))
 }

@@ -2,15 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use platform::config::seconds;
+use platform::config::{list, seconds};
 use serde::Deserialize;
 
 /// What can be set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinalizerSettings {
     /// Folder of the local executor. When it is set, its jobs are read, and no cluster is asked for.
     pub local_dir: Option<PathBuf>,
+    /// Namespaces that the sweep looks through for pods that are held, beside its own: those that processes name in the
+    /// configuration file. Separated by commas.
+    #[serde(deserialize_with = "list")]
+    pub namespaces: Vec<String>,
     /// Jobs that one replica stores at once. Each takes up to two parts of an upload (`store.part_size`) of memory.
     pub max_here: usize,
     /// Jobs in hand over all replicas.
@@ -43,6 +47,7 @@ impl Default for FinalizerSettings {
     fn default() -> Self {
         Self {
             local_dir: None,
+            namespaces: Vec::new(),
             max_here: 8,
             max_in_hand: 1000,
             split_limit: 8 * 1024 * 1024,

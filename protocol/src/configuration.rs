@@ -4,13 +4,17 @@
 //! at once.
 
 mod findings;
+mod kubernetes_form;
+mod kubernetes_name;
 mod metadata;
 mod mistake;
 mod node;
 mod process_container;
 mod process_description;
+mod process_pod;
 mod python;
 mod read_server;
+pub mod reference;
 mod resources;
 mod server;
 mod table;

@@ -9,6 +9,7 @@ pub mod description;
 pub mod hello_world;
 mod id;
 mod localized;
+pub mod pod;
 
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ pub use self::{
     description::{InputDescription, JobControlOptions, Link, MaxOccurs, OutputDescription, ProcessDescription},
     id::{InvalidProcessId, ProcessId},
     localized::Localized,
+    pod::{PodOptions, PodSecurity, SecurityLevel},
 };
 
 /// Media type of a result whose output names none, and of several outputs together.
@@ -55,6 +57,8 @@ pub struct ProcessDefinition {
     pub init_containers: Vec<InitContainer>,
     /// Taints of nodes that the pod may run on.
     pub tolerations: Vec<Toleration>,
+    /// Where its pods run, as whom, for how long, and what stands on them.
+    pub pod: PodOptions,
 }
 
 /// Which of the two processors runs the process.

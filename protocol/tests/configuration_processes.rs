@@ -284,7 +284,7 @@ fn init_containers_keep_what_is_in_kubernetes_own_form() {
     assert_eq!((init.command.join(" "), init.args.join(" ")), ("sh -c".to_owned(), "sleep 1".to_owned()));
     assert_eq!(init.env, [json!({"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "key"}}})]);
     assert_eq!(init.volume_mounts, [json!({"name": "data", "mountPath": "/inputs/"})]);
-    assert_eq!(init.resources, Some(json!({"limits": {"cpu": 1}})));
+    assert_eq!(init.resources, Some(json!({"limits": {"cpu": "1"}})));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    account::deployed_rules,
+    account::{deployed_rules, deployed_rules_elsewhere},
     images::Image,
     namespace::{Namespace, manifest as namespace_manifest},
 };

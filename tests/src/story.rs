@@ -196,9 +196,7 @@ pub struct Story {
 /// # Panics
 /// When the story fails.
 pub async fn tell(name: &str, setting: Setting, body: impl AsyncFnOnce(&mut Story) -> Result<()>) {
-    if let Some(missing) = missing(setting.backend) {
-        assert!(std::env::var_os("QUAYSIDE_REQUIRE_ALL").is_none(), "{missing}");
-        println!("skipped {name}: {missing}");
+    if skips(name, setting.backend) {
         return;
     }
     let folder = target_directory().join("quayside-test").join(name);
@@ -209,6 +207,17 @@ pub async fn tell(name: &str, setting: Setting, body: impl AsyncFnOnce(&mut Stor
         }
         Err(error) => panic!("{name}: {error:#}\n\neverything that is known is in {}", folder.display()),
     }
+}
+
+/// True, and said, where a story can't be told on this machine.
+///
+/// # Panics
+/// When nothing may be left out.
+pub fn skips(name: &str, backend: Backend) -> bool {
+    let Some(missing) = missing(backend) else { return false };
+    assert!(std::env::var_os("QUAYSIDE_REQUIRE_ALL").is_none(), "{missing}");
+    println!("skipped {name}: {missing}");
+    true
 }
 
 /// What keeps a story from being told on this machine.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod cluster;
+mod docs;
 mod fuzz;
 mod test;
 mod tools;
@@ -31,6 +32,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Build the programs that stand around the services in tests.
     Tools(tools::Arguments),
+    /// Write the pages that are made from the code: docs/configuration.md and docs/settings.md.
+    Docs,
     /// Start, stop or look at a Kubernetes cluster on this machine.
     Cluster(cluster::Arguments),
 }
@@ -43,6 +46,7 @@ async fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::Fuzz(arguments) => fuzz::run(arguments).await,
         Command::Tools(arguments) => tools::run(arguments).await,
+        Command::Docs => docs::run(),
         Command::Cluster(arguments) => cluster::run(arguments).await,
     };
     match outcome {

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use platform::{config::seconds, secret::Secret};
+use platform::{
+    config::{list, seconds},
+    secret::Secret,
+};
 use serde::Deserialize;
 
 use super::{schedule::Schedule, signature::Signer};
-use crate::{guard::Policy, settings::list};
+use crate::guard::Policy;
 
 /// Who may be called, and how persistently.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallbackSettings {
     /// False: an execution with a subscriber is refused, and nothing is delivered.

@@ -31,9 +31,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// Runs jobs as Kubernetes Jobs; cheap to clone.
 #[derive(Clone)]
 pub struct KubernetesExecutor {
-    jobs: Api<Job>,
-    pods: Api<Pod>,
+    client: Client,
     namespace: String,
+    more_namespaces: Vec<String>,
 }
 
 /// Kubernetes can't be used.
@@ -73,24 +73,43 @@ impl KubernetesExecutor {
         // Longer than the server keeps a watch without a word: a dead connection is found, a quiet one is not cut.
         config.read_timeout = Some(Duration::from_secs(330));
         let client = Client::try_from(config).map_err(ConnectError::Client)?;
-        Ok(Self {
-            jobs: Api::namespaced(client.clone(), &namespace),
-            pods: Api::namespaced(client, &namespace),
-            namespace,
-        })
+        Ok(Self { client, namespace, more_namespaces: Vec::new() })
     }
 
-    /// The namespace of the Jobs.
+    /// With Jobs in these namespaces, too.
+    #[must_use]
+    pub fn and_in(mut self, namespaces: impl IntoIterator<Item = String>) -> Self {
+        for namespace in namespaces {
+            if namespace != self.namespace && !self.more_namespaces.contains(&namespace) {
+                self.more_namespaces.push(namespace);
+            }
+        }
+        self
+    }
+
+    /// The namespace of the Jobs of processes that name none.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.namespace).chain(&self.more_namespaces).map(String::as_str)
+    }
+
+    fn jobs(&self, namespace: &str) -> Api<Job> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
     pub(super) async fn create(&self, plan: &JobPlan) -> Result<String, CreateError> {
-        let job = manifest::job(plan, &self.namespace).map_err(|error| CreateError::Refused {
+        let job = manifest::job(plan).map_err(|error| CreateError::Refused {
             reason: Reason::ConfigError,
             message: platform::telemetry::chain(&error),
         })?;
-        match limited(self.jobs.create(&PostParams::default(), &job)).await {
+        match limited(self.jobs(&plan.namespace).create(&PostParams::default(), &job)).await {
             Err(late) => Err(CreateError::Passing(late)),
             Ok(Ok(created)) => created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into())),
             Ok(Err(kube::Error::Api(status))) => Err(refusal(*status)),
@@ -98,13 +117,14 @@ impl KubernetesExecutor {
         }
     }
 
-    pub(super) async fn observe(&self, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
-        let Some(job) = limited(self.jobs.get_opt(job_name)).await.map_err(ExecutorError)?.map_err(boxed)? else {
+    pub(super) async fn observe(&self, namespace: &str, job_name: &str) -> Result<Option<Observation>, ExecutorError> {
+        let (jobs, pods) = (self.jobs(namespace), self.pods(namespace));
+        let Some(job) = limited(jobs.get_opt(job_name)).await.map_err(ExecutorError)?.map_err(boxed)? else {
             return Ok(None);
         };
         let Some(job_id) = observation::job_id(&job) else { return Ok(None) };
         let of_job = ListParams::default().labels(&format!("{}={job_id}", names::LABEL_JOB_ID));
-        let pods = limited(self.pods.list(&of_job)).await.map_err(ExecutorError)?.map_err(boxed)?;
+        let pods = limited(pods.list(&of_job)).await.map_err(ExecutorError)?.map_err(boxed)?;
         Ok(observation::observe(&job, pods.items.iter()))
     }
 
@@ -114,21 +134,22 @@ impl KubernetesExecutor {
     pub(super) async fn stop(&self, seen: &Observation) -> Result<(), ExecutorError> {
         let has_log = |pod: &PodObservation| pod.has_log() && !pod.terminating;
         if !seen.pods.iter().any(has_log) {
-            return self.delete(&seen.job_name, &seen.uid).await;
+            return self.delete(&seen.namespace, &seen.job_name, &seen.uid).await;
         }
+        let pods = self.pods(&seen.namespace);
         for pod in &seen.pods {
             if !has_log(pod) || pod.is_over() {
                 continue;
             }
             let over = Patch::Merge(json!({ "metadata": { "uid": pod.uid }, "spec": { "activeDeadlineSeconds": 1 } }));
-            let patched = limited(self.pods.patch(&pod.name, &PatchParams::default(), &over)).await;
+            let patched = limited(pods.patch(&pod.name, &PatchParams::default(), &over)).await;
             match patched.map_err(ExecutorError)? {
                 Ok(_) => {}
                 // Gone, or another pod of that name: ours is gone.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                 Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
                     warn!(job_id = %seen.job_id, %status, "the pod can't be stopped: it is deleted, and its log may be lost");
-                    return self.delete(&seen.job_name, &seen.uid).await;
+                    return self.delete(&seen.namespace, &seen.job_name, &seen.uid).await;
                 }
                 Err(error) => return Err(boxed(error)),
             }
@@ -136,14 +157,14 @@ impl KubernetesExecutor {
         Ok(())
     }
 
-    pub(super) async fn delete(&self, job_name: &str, uid: &str) -> Result<(), ExecutorError> {
+    pub(super) async fn delete(&self, namespace: &str, job_name: &str, uid: &str) -> Result<(), ExecutorError> {
         let params = DeleteParams {
             // The default for Jobs of batch/v1 leaves their pods behind.
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
             ..DeleteParams::default()
         };
-        match limited(self.jobs.delete(job_name, &params)).await.map_err(ExecutorError)? {
+        match limited(self.jobs(namespace).delete(job_name, &params)).await.map_err(ExecutorError)? {
             Ok(_) => Ok(()),
             // Gone, or another incarnation of that name: ours is gone.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -152,7 +173,11 @@ impl KubernetesExecutor {
     }
 
     pub(super) async fn watch(&self, changes: mpsc::Sender<Change>, stop: CancellationToken) {
-        watch::run(self.jobs.clone(), self.pods.clone(), changes, stop).await;
+        let of = |namespace: &str| {
+            let (jobs, pods) = (self.jobs(namespace), self.pods(namespace));
+            watch::run(namespace.to_owned(), jobs, pods, changes.clone(), stop.clone())
+        };
+        futures::future::join_all(self.namespaces().map(of)).await;
     }
 }
 

@@ -21,6 +21,7 @@ use protocol::{
     names::kubernetes::{ANNOTATION_RESULT_MIMETYPE, ANNOTATION_RESULT_VALUE, LABEL_JOB_ID, POD_FINALIZER},
 };
 use serde_json::json;
+use tracing::error;
 
 use self::timestamps::Timestamps;
 use super::{Cause, Container, Held, HeldPage, LogStream, Pod, PodSource, PodsError, ResultAnnotations};
@@ -40,7 +41,8 @@ const FIELD_MANAGER: &str = "quayside-log-finalizer";
 #[derive(Clone)]
 pub struct KubernetesPods {
     client: Client,
-    namespace: String,
+    /// Its own first.
+    namespaces: Vec<String>,
 }
 
 /// The cluster can't be used.
@@ -77,7 +79,33 @@ impl KubernetesPods {
 
     /// Pods that `client` sees in `namespace`.
     pub fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespace }
+        Self { client, namespaces: vec![namespace] }
+    }
+
+    /// Also looks through these namespaces for pods that are held.
+    #[must_use]
+    pub fn and_in(mut self, namespaces: impl IntoIterator<Item = String>) -> Self {
+        for namespace in namespaces {
+            if !self.namespaces.contains(&namespace) {
+                self.namespaces.push(namespace);
+            }
+        }
+        self
+    }
+
+    async fn held_in(&self, namespace: &str, token: &str) -> Result<HeldPage, PodsError> {
+        let mut page = ListParams::default().labels(LABEL_JOB_ID).limit(PAGE);
+        if !token.is_empty() {
+            page = page.continue_token(token);
+        }
+        let found = match tokio::time::timeout(REQUEST_LIMIT, self.pods(namespace).list(&page)).await {
+            Err(late) => return Err(PodsError::Find(Box::new(late))),
+            // The list is too old to go on with; the next sweep starts it anew.
+            Ok(Err(kube::Error::Api(status))) if status.code == 410 => return Ok(HeldPage::default()),
+            Ok(found) => found.map_err(|error| PodsError::Find(Box::new(error)))?,
+        };
+        let next = found.metadata.continue_.filter(|token| !token.is_empty());
+        Ok(HeldPage { held: found.items.iter().filter_map(held_of).collect(), next })
     }
 
     fn pods(&self, namespace: &str) -> Api<KubePod> {
@@ -180,21 +208,29 @@ impl PodSource for KubernetesPods {
 
     fn held<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Result<HeldPage, PodsError>> {
         async move {
-            let mut page = ListParams::default().labels(LABEL_JOB_ID).limit(PAGE);
-            if let Some(token) = after {
-                page = page.continue_token(token);
+            let (index, token) = place_in_list(after);
+            let Some(namespace) = self.namespaces.get(index) else { return Ok(HeldPage::default()) };
+            let further = (index + 1 < self.namespaces.len()).then(|| format!("{} ", index + 1));
+            match (self.held_in(namespace, token).await, further) {
+                (Ok(HeldPage { held, next }), further) => {
+                    Ok(HeldPage { held, next: next.map(|token| format!("{index} {token}")).or(further) })
+                }
+                // One namespace that can't be looked through does not keep the others.
+                (Err(error), Some(further)) => {
+                    error!(%namespace, error = %platform::telemetry::chain(&error), "its held pods could not be swept");
+                    Ok(HeldPage { held: Vec::new(), next: Some(further) })
+                }
+                (Err(error), None) => Err(error),
             }
-            let found = match tokio::time::timeout(REQUEST_LIMIT, self.pods(&self.namespace).list(&page)).await {
-                Err(late) => return Err(PodsError::Find(Box::new(late))),
-                // The list is too old to go on with; the next sweep starts it anew.
-                Ok(Err(kube::Error::Api(status))) if status.code == 410 => return Ok(HeldPage::default()),
-                Ok(found) => found.map_err(|error| PodsError::Find(Box::new(error)))?,
-            };
-            let next = found.metadata.continue_.filter(|token| !token.is_empty());
-            Ok(HeldPage { held: found.items.iter().filter_map(held_of).collect(), next })
         }
         .boxed()
     }
+}
+
+/// Which namespace comes next, and where in its list: the page before's [`HeldPage::next`].
+fn place_in_list(after: Option<&str>) -> (usize, &str) {
+    let (index, token) = after.and_then(|after| after.split_once(' ')).unwrap_or(("0", ""));
+    (index.parse().unwrap_or(0), token)
 }
 
 async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
@@ -360,6 +396,13 @@ mod tests {
             }
         }
         serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_page_of_held_pods_says_where_the_next_one_starts() {
+        assert_eq!(place_in_list(None), (0, ""));
+        assert_eq!(place_in_list(Some("1 ")), (1, ""));
+        assert_eq!(place_in_list(Some("2 a token==")), (2, "a token=="));
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<Warning>,
     /// The text could not be read to its end: what is missing in it says nothing.
     pub(super) incomplete: bool,
+    /// Each key that was asked for, with the path of its mapping.
+    #[cfg(test)]
+    pub(super) asked: std::collections::BTreeSet<(String, &'static str)>,
 }
 
 impl Findings {

@@ -169,11 +169,6 @@ impl<'a> Node<'a> {
             _ => self.wrong("a mapping"),
         }
     }
-
-    /// A list of mappings as JSON.
-    pub(super) fn json_objects(&self) -> Option<Vec<serde_json::Value>> {
-        Some(self.items()?.iter().filter_map(Node::json_object).collect())
-    }
 }
 
 fn json(value: &Value) -> Option<serde_json::Value> {

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use config::ValueKind;
 use indexmap::IndexMap;
 
-use super::{node::Node, table::Table};
+use k8s_openapi::api::core::v1::{EnvVar as KubernetesEnvVar, KeyToPath, ResourceRequirements, VolumeMount};
+
+use super::{kubernetes_form, kubernetes_name, node::Node, table::Table};
 use crate::{
     names::environment,
     process::{
@@ -13,10 +15,6 @@ use crate::{
         VolumeSource,
     },
 };
-
-/// The longest name of a container or volume. <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>
-const MAX_LABEL: usize = 63;
-const LABEL: &str = "a name of at most 63 lower-case letters, digits and inner hyphens";
 
 /// `tolerations`.
 pub(super) fn tolerations(node: &Node<'_>) -> Option<Vec<Toleration>> {
@@ -144,23 +142,48 @@ pub(super) fn storage(node: &Node<'_>) -> Option<Vec<Volume>> {
 
 fn volume(node: &Node<'_>) -> Option<Volume> {
     let table = node.table()?;
-    let name = table.require("name", LABEL).and_then(|node| label(&node));
+    let name = table.require("name", kubernetes_name::LABEL).and_then(|node| kubernetes_name::label(&node));
     let mount_path = table.require("mount_path", "an absolute path in the container").and_then(|node| path(&node));
+    let read_only = kubernetes_form::either(&table, "read_only", "readOnly").and_then(|node| node.boolean());
+    let source = volume_source(node, &table);
+    table.finish();
+    Some(Volume { name: name?, mount_path: mount_path?, read_only: read_only.unwrap_or(false), source: source? })
+}
+
+fn volume_source(node: &Node<'_>, table: &Table<'_>) -> Option<VolumeSource> {
+    let allowed = "persistent_volume_claim_name, empty_dir, secret_name or config_map_name";
+    let items = table.get("items");
     let claim = table.get("persistent_volume_claim_name");
-    let source = match (claim, table.get_even_null("empty_dir")) {
-        (Some(claim), None) => claim.text().map(|name| VolumeSource::PersistentVolumeClaim { name }),
-        (None, Some(options)) => empty_dir(&options).map(VolumeSource::EmptyDir),
-        (None, None) => {
-            node.mistake("has no volume behind it; allowed: persistent_volume_claim_name or empty_dir");
+    let (dir, secret) = (table.get_even_null("empty_dir"), table.get("secret_name"));
+    let source = match (claim, dir, secret, table.get("config_map_name")) {
+        (Some(claim), None, None, None) => claim.text().map(|name| VolumeSource::PersistentVolumeClaim { name }),
+        (None, Some(options), None, None) => empty_dir(&options).map(VolumeSource::EmptyDir),
+        (None, None, Some(name), None) => {
+            let (name, items) = (kubernetes_name::object(&name), key_paths(items.as_ref()));
+            return Some(VolumeSource::Secret { name: name?, items: items? });
+        }
+        (None, None, None, Some(name)) => {
+            let (name, items) = (kubernetes_name::object(&name), key_paths(items.as_ref()));
+            return Some(VolumeSource::ConfigMap { name: name?, items: items? });
+        }
+        (None, None, None, None) => {
+            node.mistake(format!("has no volume behind it; allowed: {allowed}"));
             None
         }
-        (Some(_), Some(_)) => {
-            node.mistake("has two volumes behind it; allowed: persistent_volume_claim_name or empty_dir");
+        _ => {
+            node.mistake(format!("has two volumes behind it; allowed: {allowed}"));
             None
         }
     };
-    table.finish();
-    Some(Volume { name: name?, mount_path: mount_path?, source: source? })
+    if let Some(items) = items {
+        items.mistake("are of no use here; allowed: beside secret_name or config_map_name");
+    }
+    source
+}
+
+/// The keys that become files; none named: all of them.
+fn key_paths(items: Option<&Node<'_>>) -> Option<Vec<serde_json::Value>> {
+    items.map_or_else(|| Some(Vec::new()), |items| kubernetes_form::list::<KeyToPath>(items))
 }
 
 fn empty_dir(node: &Node<'_>) -> Option<EmptyDir> {
@@ -198,47 +221,28 @@ pub(super) fn init_containers(node: &Node<'_>, volumes: &[Volume], taken: &str) 
 }
 
 fn init_container(node: &Node<'_>, volumes: &[Volume]) -> Option<InitContainer> {
-    let policies = [
-        ("Always", ImagePullPolicy::Always),
-        ("IfNotPresent", ImagePullPolicy::IfNotPresent),
-        ("Never", ImagePullPolicy::Never),
-    ];
     let table = node.table()?;
-    let name = table.require("name", LABEL).and_then(|node| label(&node));
+    let name = table.require("name", kubernetes_name::LABEL).and_then(|node| kubernetes_name::label(&node));
     let image = table.require("image", "an image").and_then(|node| node.text());
-    let image_pull_policy = table.read("imagePullPolicy", |node| node.word(&policies));
+    let image_pull_policy = table.read("imagePullPolicy", |node| node.word(&ImagePullPolicy::WORDS));
     let command = table.read("command", Node::scalar_texts).unwrap_or_default();
     let args = table.read("args", Node::scalar_texts).unwrap_or_default();
-    let env = table.read("env", Node::json_objects).unwrap_or_default();
+    let env = table.read("env", kubernetes_form::list::<KubernetesEnvVar>).unwrap_or_default();
     let volume_mounts = table.read("volumeMounts", |node| volume_mounts(node, volumes)).unwrap_or_default();
-    let resources = table.read("resources", Node::json_object);
+    let resources = table.read("resources", kubernetes_form::resources::<ResourceRequirements>);
     table.finish();
     Some(InitContainer { name: name?, image: image?, image_pull_policy, command, args, env, volume_mounts, resources })
 }
 
 fn volume_mounts(node: &Node<'_>, volumes: &[Volume]) -> Option<Vec<serde_json::Value>> {
-    for item in node.items()? {
-        if !matches!(item.value.kind, ValueKind::Table(_)) {
-            continue;
-        }
-        let table: Table<'_> = item.table()?;
-        let Some(name) = table.require("name", "the name of a volume of storage").and_then(|node| node.text()) else {
-            continue;
-        };
+    let mounts = kubernetes_form::list::<VolumeMount>(node)?;
+    for (item, mount) in node.items()?.iter().zip(&mounts) {
+        let name = mount["name"].as_str().unwrap_or_default();
         if !volumes.iter().any(|volume| volume.name == name) {
             item.warning(format!("storage has no volume {name}; Kubernetes will refuse the pods of this process"));
         }
     }
-    node.json_objects()
-}
-
-fn label(node: &Node<'_>) -> Option<String> {
-    let name = node.text()?;
-    let is_label = name.len() <= MAX_LABEL
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-');
-    if is_label { Some(name) } else { node.wrong(LABEL) }
+    Some(mounts)
 }
 
 fn path(node: &Node<'_>) -> Option<String> {

@@ -7,6 +7,7 @@ use super::{
     node::Node,
     process_container::{env, init_containers, resources as resource_amounts, storage, tolerations},
     process_description::description,
+    process_pod,
     table::Table,
 };
 use crate::{
@@ -100,6 +101,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
                 storage,
                 init_containers,
                 tolerations,
+                pod: process_pod::container(table),
             })
         }
         Processor::HelloWorld => {
@@ -108,7 +110,9 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
             {
                 node.warning("has no effect: hello world never asks for the token");
             }
-            for key in ["metadata", "env", "resources", "storage", "init_containers"] {
+            for key in
+                ["metadata", "env", "resources", "storage", "init_containers", "args", "working_dir", "workingDir"]
+            {
                 if let Some(node) = table.get(key) {
                     node.warning(format!("has no effect for {HELLO_WORLD}"));
                 }
@@ -128,6 +132,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
                 storage: Vec::new(),
                 init_containers: Vec::new(),
                 tolerations,
+                pod: process_pod::pod(table),
             })
         }
     }

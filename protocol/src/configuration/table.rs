@@ -34,7 +34,7 @@ impl<'a> Table<'a> {
 
     /// The value of a key that may be absent.
     pub(super) fn get_even_null(&self, key: &'static str) -> Option<Node<'a>> {
-        self.known.borrow_mut().push(key);
+        self.ask(&[key]);
         self.entries.get(key).map(|value| self.node(key, value))
     }
 
@@ -71,7 +71,13 @@ impl<'a> Table<'a> {
 
     /// Known keys that are read without effect.
     pub(super) fn ignore(&self, keys: &[&'static str]) {
+        self.ask(keys);
+    }
+
+    fn ask(&self, keys: &[&'static str]) {
         self.known.borrow_mut().extend(keys);
+        #[cfg(test)]
+        self.findings.borrow_mut().asked.extend(keys.iter().map(|key| (self.path.clone(), *key)));
     }
 
     pub(super) fn mistake(&self, message: impl Into<String>) {

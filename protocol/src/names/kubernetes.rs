@@ -8,6 +8,9 @@ pub const LABEL_JOB_ID: &str = "quayside.dev/job-id";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].
 pub const MANAGED_BY: &str = "quayside";
+/// On Jobs that wait in a queue of Kueue, with the queue's name as value.
+/// <https://kueue.sigs.k8s.io/docs/tasks/run/jobs/>
+pub const LABEL_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
 /// Job id.
 pub const ANNOTATION_IDENTIFIER: &str = "pygeoapi.io/identifier";
@@ -35,6 +38,24 @@ pub const ANNOTATION_TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S.%6fZ";
 /// Keeps a pod until its log is stored.
 pub const POD_FINALIZER: &str = "pygeoapi.io/finalizer-log-retrieval";
 
+/// True of a label or annotation that a configuration can't set, as it means something to Quayside or to Kubernetes' own Job
+/// controller. Prefixes such as `app.kubernetes.io` are there for everybody; `kubernetes.io` and `k8s.io` themselves are not
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
+pub fn is_reserved(key: &str) -> bool {
+    const PREFIXES: [&str; 6] =
+        ["quayside.dev", "pygeoapi.io", "kubernetes.io", "k8s.io", "batch.kubernetes.io", "kueue.x-k8s.io"];
+    match key.split_once('/') {
+        Some((prefix, _)) => {
+            let is_below = |own: &str| prefix.strip_suffix(own).is_some_and(|rest| rest.ends_with('.'));
+            key == LABEL_MANAGED_BY
+                || PREFIXES.contains(&prefix)
+                || ["quayside.dev", "pygeoapi.io"].into_iter().any(is_below)
+        }
+        // The Job controller's labels of its pods, from before they had a prefix.
+        None => matches!(key, "job-name" | "controller-uid"),
+    }
+}
+
 /// Name of the Kubernetes Job of a job.
 pub fn job_name(prefix: &str, job: &JobId) -> String {
     format!("{prefix}{job}")
@@ -45,5 +66,33 @@ pub fn main_container(processor: &Processor) -> &'static str {
     match processor {
         Processor::GenericImage => "generic-image-processor",
         Processor::HelloWorld => "hello-world-k8s",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_to_quayside_or_the_job_controller_is_reserved() {
+        for key in [
+            LABEL_JOB_ID,
+            LABEL_MANAGED_BY,
+            LABEL_QUEUE,
+            POD_FINALIZER,
+            ANNOTATION_PARAMETERS,
+            "x.quayside.dev/a",
+            "kubernetes.io/arch",
+            "k8s.io/a",
+            "batch.kubernetes.io/job-name",
+            "job-name",
+        ] {
+            assert!(is_reserved(key), "{key}");
+        }
+        for key in
+            ["team", "app.kubernetes.io/name", "cluster-autoscaler.kubernetes.io/safe-to-evict", "notquayside.dev/a"]
+        {
+            assert!(!is_reserved(key), "{key}");
+        }
     }
 }

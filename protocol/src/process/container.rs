@@ -98,18 +98,20 @@ impl Default for Resources {
 }
 
 /// One entry of `storage`: a volume and where the main container sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Volume {
     /// The volume's name in the pod, a DNS label, unique among the process's volumes.
     pub name: String,
     /// Absolute path in the main container.
     pub mount_path: String,
+    /// `read_only`: whether the main container may only read it.
+    pub read_only: bool,
     /// What is behind it.
     pub source: VolumeSource,
 }
 
 /// What is behind a volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VolumeSource {
     /// `persistent_volume_claim_name`: an existing claim.
@@ -119,6 +121,20 @@ pub enum VolumeSource {
     },
     /// `empty_dir`: a folder that lives as long as the pod.
     EmptyDir(EmptyDir),
+    /// `secret_name`: the keys of a secret as files.
+    Secret {
+        /// The secret's name.
+        name: String,
+        /// `items`: those keys that become files, each a `KeyToPath` object of Kubernetes; empty: all, under their names.
+        items: Vec<Value>,
+    },
+    /// `config_map_name`: the keys of a ConfigMap as files.
+    ConfigMap {
+        /// The ConfigMap's name.
+        name: String,
+        /// `items`, as of a secret.
+        items: Vec<Value>,
+    },
 }
 
 /// Options of an `empty_dir`.
@@ -186,6 +202,10 @@ pub enum ImagePullPolicy {
 }
 
 impl ImagePullPolicy {
+    /// Each policy, as it is written in the configuration file.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("Always", Self::Always), ("IfNotPresent", Self::IfNotPresent), ("Never", Self::Never)];
+
     /// Kubernetes' word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -19,7 +19,16 @@ use crate::tools::workspace_directory;
 
 /// The rules of a service's Role as `deploy/base` has it.
 pub fn deployed_rules(service: &str) -> Result<Vec<PolicyRule>> {
-    let file = workspace_directory().join("deploy/base").join(service).with_extension("yaml");
+    rules_in("deploy/base", service)
+}
+
+/// The rules of a service's Role in a further namespace of Jobs.
+pub fn deployed_rules_elsewhere(service: &str) -> Result<Vec<PolicyRule>> {
+    rules_in("deploy/jobs-namespace", service)
+}
+
+fn rules_in(folder: &str, service: &str) -> Result<Vec<PolicyRule>> {
+    let file = workspace_directory().join(folder).join(service).with_extension("yaml");
     let text = fs::read_to_string(&file).with_context(|| format!("{} can't be read", file.display()))?;
     let documents = text.split("\n---\n").map(|document| Ok(serde_saphyr::from_str::<Value>(document)?));
     let documents = documents.collect::<Result<Vec<_>>>()?;
@@ -31,19 +40,11 @@ pub fn deployed_rules(service: &str) -> Result<Vec<PolicyRule>> {
 impl Namespace {
     /// Makes a service account with these rights in the namespace, and writes the kubeconfig that uses it into a folder.
     pub async fn account(&self, client: &Client, name: &str, rules: Vec<PolicyRule>, folder: &Path) -> Result<PathBuf> {
-        let metadata = json!({ "name": name });
-        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": metadata }))?;
-        let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
-        let binding: RoleBinding = serde_json::from_value(json!({
-            "metadata": metadata,
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
-            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": self.name() }],
-        }))?;
+        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
         let params = PostParams::default();
         let accounts = Api::<ServiceAccount>::namespaced(client.clone(), self.name());
         accounts.create(&params, &account).await?;
-        Api::<Role>::namespaced(client.clone(), self.name()).create(&params, &role).await?;
-        Api::<RoleBinding>::namespaced(client.clone(), self.name()).create(&params, &binding).await?;
+        self.grant(client, name, self, rules).await?;
         let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
         let token = accounts.create_token_request(name, &params, &request).await?.status.context("no token")?.token;
 
@@ -52,5 +53,20 @@ impl Namespace {
         let file = folder.join(format!("{name}.kubeconfig"));
         fs::write(&file, config.to_string())?;
         Ok(file)
+    }
+
+    /// Gives these rights in this namespace to the service account of that name in another one, or in this.
+    pub async fn grant(&self, client: &Client, name: &str, home: &Self, rules: Vec<PolicyRule>) -> Result<()> {
+        let metadata = json!({ "name": name });
+        let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": metadata,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": home.name() }],
+        }))?;
+        let params = PostParams::default();
+        Api::<Role>::namespaced(client.clone(), self.name()).create(&params, &role).await?;
+        Api::<RoleBinding>::namespaced(client.clone(), self.name()).create(&params, &binding).await?;
+        Ok(())
     }
 }

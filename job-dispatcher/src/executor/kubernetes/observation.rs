@@ -21,7 +21,8 @@ pub(super) fn job_id(object: &impl ResourceExt) -> Option<JobId> {
 /// What is seen of a Job; `None` when it is not ours. Pods of other incarnations of its name are left out.
 pub(super) fn observe<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>) -> Option<Observation> {
     let uid = job.uid()?;
-    let mut pods: Vec<PodObservation> = pods.filter(|pod| belongs_to(pod, &uid)).filter_map(observe_pod).collect();
+    let pods = pods.filter(|pod| belongs_to(pod, &uid) && !is_of_earlier_spell(pod, job));
+    let mut pods: Vec<PodObservation> = pods.filter_map(observe_pod).collect();
     pods.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     Some(Observation {
         job_id: job_id(job)?,
@@ -32,12 +33,24 @@ pub(super) fn observe<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>) -> Opt
         terminating: job.metadata.deletion_timestamp.is_some(),
         created: created(job.metadata.creation_timestamp.as_ref()),
         state: job_state(job),
+        suspended: job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
+        queue: job.labels().get(names::LABEL_QUEUE).cloned(),
         pods,
     })
 }
 
 fn belongs_to(pod: &Pod, job_uid: &str) -> bool {
     pod.owner_references().iter().any(|owner| owner.uid == job_uid)
+}
+
+/// A pod that was deleted because its Job was suspended says nothing of how the Job ends: another one takes its place when the
+/// Job goes on, which starts its time anew
+/// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#suspending-a-job>).
+fn is_of_earlier_spell(pod: &Pod, job: &Job) -> bool {
+    let is_over = !matches!(job_state(job), JobState::Active);
+    let since = job.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let is_before = since.is_none_or(|since| created(pod.metadata.creation_timestamp.as_ref()) < since.0);
+    !is_over && pod.metadata.deletion_timestamp.is_some() && is_before
 }
 
 fn created(time: Option<&Time>) -> Timestamp {
@@ -114,5 +127,52 @@ fn container_state(status: Option<&ContainerStatus>) -> ContainerState {
     } else {
         let waiting = state.waiting.unwrap_or_default();
         ContainerState::Waiting { reason: waiting.reason, message: waiting.message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn seen(job_status: Value, pod_metadata: Value) -> Observation {
+        let job: Job = serde_json::from_value(json!({
+            "metadata": {
+                "name": "j", "namespace": "n", "uid": "job-uid",
+                "labels": { names::LABEL_JOB_ID: JobId::generate(1), names::LABEL_QUEUE: "a-queue" },
+            },
+            "spec": { "suspend": true, "template": {} },
+            "status": job_status,
+        }))
+        .unwrap();
+        let mut pod = json!({
+            "metadata": {
+                "name": "p", "uid": "pod-uid", "creationTimestamp": "2026-01-01T00:00:10Z",
+                "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-uid" }],
+            },
+            "spec": { "containers": [{ "name": "main" }] },
+        });
+        pod["metadata"].as_object_mut().unwrap().extend(pod_metadata.as_object().unwrap().clone());
+        observe(&job, [serde_json::from_value(pod).unwrap()].iter()).unwrap()
+    }
+
+    #[test]
+    fn a_suspended_job_tells_its_queue() {
+        let seen = seen(json!({}), json!({}));
+        assert!(seen.suspended);
+        assert_eq!(seen.queue.as_deref(), Some("a-queue"));
+    }
+
+    #[test]
+    fn a_pod_that_went_when_its_job_was_suspended_is_not_looked_at() {
+        let deleted = json!({ "deletionTimestamp": "2026-01-01T00:00:20Z" });
+        let started = |time: &str| json!({ "startTime": time });
+        assert!(seen(json!({}), deleted.clone()).pods.is_empty(), "the Job waits to go on");
+        assert!(seen(started("2026-01-01T00:00:30Z"), deleted.clone()).pods.is_empty(), "it went on");
+        assert_eq!(seen(started("2026-01-01T00:00:10Z"), deleted.clone()).pods.len(), 1, "somebody deleted it");
+        assert_eq!(seen(started("2026-01-01T00:00:30Z"), json!({})).pods.len(), 1, "clocks differ");
+        let failed = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+        assert_eq!(seen(failed, deleted).pods.len(), 1, "it is over");
     }
 }

@@ -28,7 +28,7 @@ impl KubernetesExecutor {
     /// Jobs of the original that nobody has taken over.
     pub(crate) async fn originals(&self, prefix: &str, after: Option<&str>) -> Result<Page<Original>, ExecutorError> {
         let page = page(&format!("!{}", names::LABEL_JOB_ID), after);
-        let found = limited(self.jobs.list(&page)).await.map_err(ExecutorError)?.map_err(boxed)?;
+        let found = limited(self.jobs(self.namespace()).list(&page)).await.map_err(ExecutorError)?.map_err(boxed)?;
         let items = found.items.iter().filter_map(|job| Original::read(job, prefix)).collect();
         Ok(Page { items, next: found.metadata.continue_.filter(|token| !token.is_empty()) })
     }
@@ -36,7 +36,8 @@ impl KubernetesExecutor {
     /// The pods of one of them.
     pub(crate) async fn pods_of_original(&self, original: &Original) -> Result<Vec<OriginalPod>, ExecutorError> {
         let selector = ListParams::default().labels(&format!("{LABEL_JOB_NAME}={}", original.job_name));
-        let found = limited(self.pods.list(&selector)).await.map_err(ExecutorError)?.map_err(boxed)?;
+        let found =
+            limited(self.pods(self.namespace()).list(&selector)).await.map_err(ExecutorError)?.map_err(boxed)?;
         let pods = found.items.iter().filter_map(OriginalPod::read);
         Ok(pods.filter(|pod| pod.owner_uid == original.job_uid).collect())
     }
@@ -44,14 +45,17 @@ impl KubernetesExecutor {
     /// Pods that the original's finalizer holds, and that nobody has taken over.
     pub(crate) async fn held_by_original(&self, after: Option<&str>) -> Result<Page<OriginalPod>, ExecutorError> {
         let page = page(&format!("{LABEL_JOB_NAME},!{}", names::LABEL_JOB_ID), after);
-        let found = limited(self.pods.list(&page)).await.map_err(ExecutorError)?.map_err(boxed)?;
+        let found = limited(self.pods(self.namespace()).list(&page)).await.map_err(ExecutorError)?.map_err(boxed)?;
         let items = found.items.iter().filter_map(OriginalPod::read).filter(|pod| pod.is_held).collect();
         Ok(Page { items, next: found.metadata.continue_.filter(|token| !token.is_empty()) })
     }
 
     /// The job that the Job which made a pod belongs to; within it `None`: the Job is not ours. `None`: that Job is gone.
     pub(crate) async fn owner_of(&self, pod: &OriginalPod) -> Result<Option<Option<JobId>>, ExecutorError> {
-        let found = limited(self.jobs.get_opt(&pod.owner_name)).await.map_err(ExecutorError)?.map_err(boxed)?;
+        let found = limited(self.jobs(self.namespace()).get_opt(&pod.owner_name))
+            .await
+            .map_err(ExecutorError)?
+            .map_err(boxed)?;
         let found = found.filter(|job| job.uid().as_deref() == Some(pod.owner_uid.as_str()));
         Ok(found.map(|job| observation::job_id(&job)))
     }
@@ -59,7 +63,7 @@ impl KubernetesExecutor {
     /// Takes a pod over: from now on it is seen as one of the job's.
     pub(crate) async fn label_pod(&self, pod: &OriginalPod, job: &JobId) -> Result<(), ExecutorError> {
         let patch = json!({ "metadata": { "uid": pod.uid, "labels": labels(job) } });
-        patched::<Pod>(&self.pods, &pod.name, patch).await
+        patched::<Pod>(&self.pods(self.namespace()), &pod.name, patch).await
     }
 
     /// Takes a Job over, and hides what its annotations tell of secrets. Its pods have to be taken over before: without them
@@ -70,7 +74,7 @@ impl KubernetesExecutor {
             // Where the inputs can't be read, nobody knows what is secret: the annotation goes.
             metadata["annotations"] = json!({ names::ANNOTATION_PARAMETERS: original.parameters });
         }
-        patched(&self.jobs, &original.job_name, json!({ "metadata": metadata })).await
+        patched(&self.jobs(self.namespace()), &original.job_name, json!({ "metadata": metadata })).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
-    batch::v1::Job,
+    batch::v1::{Job, JobSpec},
     core::v1::{Container, Pod, PodSpec},
 };
 use kube::{
@@ -17,7 +17,7 @@ use kube::{
 use protocol::{JobId, names::kubernetes as names};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::observation::{job_id, observe};
 use crate::executor::Change;
@@ -26,21 +26,27 @@ use crate::executor::Change;
 const PAGE: u32 = 500;
 
 /// Watches until `stop` or until nobody listens; failures are logged and the watch begins anew, with backoff.
-pub(super) async fn run(jobs: Api<Job>, pods: Api<Pod>, changes: mpsc::Sender<Change>, stop: CancellationToken) {
+pub(super) async fn run(
+    namespace: String,
+    jobs: Api<Job>,
+    pods: Api<Pod>,
+    changes: mpsc::Sender<Change>,
+    stop: CancellationToken,
+) {
     let ours = watcher::Config::default().labels(names::LABEL_JOB_ID).page_size(PAGE);
     let mut jobs: BoxStream<'_, _> = watcher::watcher(jobs, ours.clone()).default_backoff().boxed();
     let mut pods: BoxStream<'_, _> = watcher::watcher(pods, ours).default_backoff().boxed();
-    let mut level = Level::default();
+    let mut level = Level { namespace, ..Level::default() };
     loop {
         let told = tokio::select! {
             () = stop.cancelled() => return,
             Some(event) = jobs.next() => match event {
                 Ok(event) => level.job(event),
-                Err(error) => { warn!(error = %platform::telemetry::chain(&error), "the watch of Jobs broke"); Vec::new() }
+                Err(error) => level.broke("Jobs", &error),
             },
             Some(event) = pods.next() => match event {
                 Ok(event) => level.pod(event),
-                Err(error) => { warn!(error = %platform::telemetry::chain(&error), "the watch of pods broke"); Vec::new() }
+                Err(error) => level.broke("pods", &error),
             },
             else => return,
         };
@@ -55,6 +61,7 @@ pub(super) async fn run(jobs: Api<Job>, pods: Api<Pod>, changes: mpsc::Sender<Ch
 /// Everything of ours that is there, as far as the watches told.
 #[derive(Default)]
 struct Level {
+    namespace: String,
     jobs: HashMap<JobId, Job>,
     pods: HashMap<JobId, HashMap<String, Pod>>,
     listed_jobs: Option<HashSet<JobId>>,
@@ -65,6 +72,21 @@ struct Level {
 }
 
 impl Level {
+    /// A watch that broke begins anew by itself. Before the level was known, somebody waits for that.
+    fn broke(&self, what: &str, error: &watcher::Error) -> Vec<Change> {
+        let why = platform::telemetry::chain(error);
+        if self.synced {
+            warn!(namespace = %self.namespace, error = %why, "the watch of {what} broke");
+            return Vec::new();
+        }
+        error!(
+            namespace = %self.namespace,
+            error = %why,
+            "the {what} of this namespace can't be watched: nothing is launched there; trying again"
+        );
+        vec![Change::Unwatched { namespace: self.namespace.clone(), why }]
+    }
+
     fn job(&mut self, event: Event<Job>) -> Vec<Change> {
         let mut changes = Vec::new();
         match event {
@@ -162,7 +184,7 @@ impl Level {
         self.synced = true;
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         let mut changes: Vec<Change> = ids.into_iter().filter_map(|id| self.seen(id)).collect();
-        changes.push(Change::Synced);
+        changes.push(Change::Synced { namespace: self.namespace.clone() });
         changes
     }
 }
@@ -174,7 +196,8 @@ fn gone(job: &Job, job_id: JobId) -> Option<Change> {
 /// What [`observe`] looks at: without the template, inputs in its environment among it, memory is bounded by the number
 /// of Jobs.
 fn slim_job(mut job: Job) -> Job {
-    job.spec = None;
+    let suspend = job.spec.as_ref().and_then(|spec| spec.suspend);
+    job.spec = Some(JobSpec { suspend, ..JobSpec::default() });
     job.metadata.managed_fields = None;
     if let Some(annotations) = &mut job.metadata.annotations {
         annotations.retain(|name, _| name == names::ANNOTATION_PROCESS_ID);

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use protocol::{
     job_record::Reason,
-    local::{Folder, LocalJob, NAMESPACE, NEW, Run, new_uid},
+    local::{Folder, LocalJob, NEW, Run, new_uid},
     names::kubernetes::main_container,
     process::{EnvValue, EnvVar},
 };
@@ -28,13 +28,14 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) fn describe(plan: &JobPlan) -> Result<(LocalJob, Run), CreateError> {
     let process = &plan.process;
     let uid = new_uid();
-    let command = manifest::command(process);
+    let mut command = manifest::command(process);
     if command.is_empty() {
         return Err(refused(format!(
             "the local executor needs a command: the process '{}' has none, and its image is not used",
             process.id
         )));
     }
+    command.extend(process.pod.args.iter().cloned());
     // First, so that a configured one takes its place.
     let path = std::env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned());
     let mut environment = vec![("PATH".to_owned(), path)];
@@ -64,7 +65,7 @@ pub(super) fn describe(plan: &JobPlan) -> Result<(LocalJob, Run), CreateError> {
 
 /// Those of the Kubernetes Job that the plan would make.
 fn annotations(plan: &JobPlan) -> Result<BTreeMap<String, String>, CreateError> {
-    let job = manifest::job(plan, NAMESPACE).map_err(not_a_job)?;
+    let job = manifest::job(plan).map_err(not_a_job)?;
     Ok(job.metadata.annotations.unwrap_or_default())
 }
 

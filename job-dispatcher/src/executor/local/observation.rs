@@ -32,6 +32,8 @@ pub(super) fn observe(level: &Level) -> Observation {
         terminating: level.deleted,
         created: job.created,
         state: state(level.exit.as_ref()),
+        suspended: false,
+        queue: None,
         pods: vec![pod],
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::LocalExecutor;
+use super::{LocalExecutor, NAMESPACE};
 use crate::executor::{Change, Observation};
 
 /// Time between two looks at everything: so long it may take until a shim that was killed is missed.
@@ -51,7 +51,7 @@ pub(super) async fn run(executor: &LocalExecutor, changes: &mpsc::Sender<Change>
         }
         if is_whole && !is_synced {
             is_synced = true;
-            if changes.send(Change::Synced).await.is_err() {
+            if changes.send(Change::Synced { namespace: NAMESPACE.to_owned() }).await.is_err() {
                 return;
             }
         }
