@@ -6,7 +6,7 @@ use platform::config::{list, seconds};
 use serde::Deserialize;
 
 /// What can be set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DispatcherSettings {
     /// `kubernetes` or `local`.
@@ -41,7 +41,7 @@ pub struct DispatcherSettings {
 }
 
 /// The executor to use. The local one starts only when asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExecutorChoice {
     /// Kubernetes Jobs.
