@@ -62,7 +62,7 @@ fn plan(command: &[&str]) -> JobPlan {
     let now = Timestamp::now();
     let job_id = JobId::generate(u64::try_from(now.as_millisecond()).unwrap());
     JobPlan {
-        exchange: Exchange::default(),
+        exchange: job_dispatcher::exchange::Exchange::default(),
         job_id,
         process: process(Processor::GenericImage, command),
         namespace: NAMESPACE.into(),

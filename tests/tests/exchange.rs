@@ -1,8 +1,10 @@
 //! Inputs that are too large for the environment, and outputs that are not printed.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use end_to_end::{
     program::wait_until,
+    services::Service,
+    stack::Store,
     story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
 use protocol::{
@@ -188,4 +190,67 @@ async fn no_uploads(story: &Story, job: &JobId) -> Result<()> {
     let is_result = |place: &Place| matches!(place, Place::Object(key) if key.contains("/results/"));
     ensure!(record.results.iter().all(|result| is_result(&result.place)), "{:?}", record.results);
     Ok(())
+}
+
+const GIB: u64 = 1 << 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_of_1_gib_on_the_real_node_passes_by_the_services() {
+    let script = format!(
+        "{PUT}head -c {GIB} /dev/zero | put \"$QUAYSIDE_OUTPUT_A_URL\" application/zip {GIB}
+printf x | put \"$QUAYSIDE_OUTPUT_B_URL\" text/plain 1"
+    );
+    let yaml = two_outputs("huge", "      results: upload\n", &script);
+    tell("huge-upload", Setting::new(Backend::Real).with_processes(&yaml), async |story| {
+        let job = story.submit("huge", json!({})).await?;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "{status}");
+        let url = format!("{}/jobs/{job}/results/a", story.stack.url(0));
+        let last = story.http.get(&url).header("range", "bytes=-3").send().await?;
+        ensure!(last.status() == StatusCode::PARTIAL_CONTENT, "{}", last.status());
+        ensure!(
+            last.headers()["content-range"] == format!("bytes {}-{}/{GIB}", GIB - 3, GIB - 1),
+            "{:?}",
+            last.headers()
+        );
+        ensure!(last.bytes().await? == [0; 3][..]);
+        for (service, running) in story.stack.services() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", running.program.pid()))?;
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+            let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse()?;
+            ensure!(peak < 128 << 10, "{} used {peak} kB at its peak", service.name());
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_that_the_bucket_refuses_fail_the_job_with_that_reason_on_the_real_node() {
+    let yaml = process_yaml("large", "cat \"$PYGEOAPI_K8S_MANAGER_INPUTS_FILE\"");
+    let mut setting = Setting::new(Backend::Real).with_processes(&yaml);
+    setting.start_services = false;
+    tell("inputs-refused", setting, async |story| {
+        story.stack.start_service(Service::Gateway, 0, &[])?;
+        story.stack.start_service(Service::Finalizer, 0, &[])?;
+        story.stack.wait_ready().await?;
+        let Store::Embedded(s3) = &story.stack.store else { bail!("another store than was asked for") };
+        // Other bytes than were accepted, as if somebody had changed them.
+        let job = story.submit("large", json!({ "text": "x".repeat(300_000) })).await?;
+        let store = s3.store()?;
+        store.put(&objects::inputs(store.prefix(), &job), "{}".into(), "application/json").await?;
+        story.stack.start_service(Service::Dispatcher, 0, &[])?;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "failed", "{status}");
+        let message = status["message"].as_str().context("no message")?;
+        ensure!(
+            message.contains("the inputs could not be fetched") && message.contains("is not what was accepted"),
+            "{message}"
+        );
+        ensure!(!message.contains("X-Amz") && !message.contains("127.0.0.1"), "no URL is shown: {message}");
+        let outcome = story.manifest(&job).await?.record.outcome.context("no outcome")?;
+        ensure!(outcome.reason == Some(Reason::StoreUnavailable), "{outcome:?}");
+        Ok(())
+    })
+    .await;
 }
