@@ -109,7 +109,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         const KIB: usize = 1024;
         Self {
-            max_body: 1024 * KIB,
+            max_body: 8 * 1024 * KIB,
             max_uri: 8 * KIB,
             max_head: 32 * KIB,
             max_query_parameters: 64,

@@ -20,6 +20,11 @@ pub struct DispatcherSettings {
     /// How long a pod may take to start, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
+    /// Image of the companion, which puts inputs into files and stores files of outputs.
+    pub companion_image: String,
+    /// How long the URLs under which containers fetch inputs and put outputs are valid, in seconds: from the creation of the Job on.
+    #[serde(deserialize_with = "seconds")]
+    pub presigned_expiry: Duration,
     /// Cap on the live jobs of each process, over all replicas.
     pub max_live_per_process: usize,
     /// How long objects stay after their job is terminal and archived, in seconds.
@@ -45,6 +50,9 @@ pub enum ExecutorChoice {
     Local,
 }
 
+/// Signatures of version 4 are valid for a week at most.
+const LONGEST_PRESIGNED: Duration = Duration::from_secs(7 * 86_400);
+
 impl Default for DispatcherSettings {
     fn default() -> Self {
         Self {
@@ -52,6 +60,8 @@ impl Default for DispatcherSettings {
             local_dir: PathBuf::from("/var/lib/quayside/local"),
             namespaces: Vec::new(),
             start_deadline: Duration::from_secs(300),
+            companion_image: concat!("quayside/companion:", env!("CARGO_PKG_VERSION")).to_owned(),
+            presigned_expiry: LONGEST_PRESIGNED,
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),
             adopt: true,
@@ -67,6 +77,12 @@ impl DispatcherSettings {
         let mut mistakes = Vec::new();
         if self.max_live_per_process == 0 {
             mistakes.push("dispatcher.max_live_per_process: expected 1 or more".to_owned());
+        }
+        if self.companion_image.is_empty() {
+            mistakes.push("dispatcher.companion_image: expected an image".to_owned());
+        }
+        if !(Duration::from_secs(60)..=LONGEST_PRESIGNED).contains(&self.presigned_expiry) {
+            mistakes.push("dispatcher.presigned_expiry: expected 60 to 604800 seconds".to_owned());
         }
         if self.start_deadline < Duration::from_secs(1) {
             mistakes.push("dispatcher.start_deadline: expected 1 second or more".to_owned());

@@ -57,6 +57,7 @@ mod tests {
             state: JobState::Active,
             suspended: false,
             queue: None,
+            uploads: None,
             pods: vec![pod],
         }
     }

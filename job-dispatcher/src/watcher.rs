@@ -328,6 +328,7 @@ mod tests {
             state,
             suspended: false,
             queue: None,
+            uploads: None,
             pods: vec![],
         })
     }

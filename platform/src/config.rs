@@ -89,6 +89,7 @@ struct StoreTuning {
     keep_archives: bool,
     /// URL under which clients reach the S3 service, for presigned URLs, where it is another.
     public_endpoint: Option<String>,
+    pods_endpoint: Option<String>,
 }
 
 impl Default for StoreTuning {
@@ -100,6 +101,7 @@ impl Default for StoreTuning {
             part_size: 5 * 1024 * 1024,
             keep_archives: false,
             public_endpoint: None,
+            pods_endpoint: None,
         }
     }
 }
@@ -187,6 +189,9 @@ fn store(
     if tuning.public_endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
         mistakes.push("store.public_endpoint: expected an http or https URL".to_owned());
     }
+    if tuning.pods_endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
+        mistakes.push("store.pods_endpoint: expected an http or https URL".to_owned());
+    }
     const MIB: u64 = 1024 * 1024;
     if !(5 * MIB..=64 * MIB).contains(&tuning.part_size) {
         mistakes.push("store.part_size: expected 5 MiB to 64 MiB, in bytes".to_owned());
@@ -205,6 +210,7 @@ fn store(
         timeout: tuning.timeout,
         part_size: tuning.part_size,
         public_endpoint: tuning.public_endpoint,
+        pods_endpoint: tuning.pods_endpoint,
     };
     Ok((Some(settings), Vec::new()))
 }

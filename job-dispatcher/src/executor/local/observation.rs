@@ -1,6 +1,9 @@
 //! From the files of a folder to an observation: pure.
 
-use protocol::local::{Exit, NAMESPACE, pod_name};
+use protocol::{
+    local::{Exit, NAMESPACE, pod_name},
+    names::kubernetes::ANNOTATION_UPLOADS,
+};
 
 use super::files::Level;
 use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
@@ -34,6 +37,7 @@ pub(super) fn observe(level: &Level) -> Observation {
         state: state(level.exit.as_ref()),
         suspended: false,
         queue: None,
+        uploads: job.annotations.get(ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods: vec![pod],
     }
 }
