@@ -380,8 +380,7 @@ pub struct StoredResult {
     pub media_type: String,
     /// Bytes.
     pub size: u64,
-    /// SHA-256 in hexadecimal; absent, and empty here, of what did not pass through us and nobody vouched for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// SHA-256 in hexadecimal; empty of what did not pass through us and nobody vouched for.
     pub sha256: String,
     /// Where it is.
     pub place: Place,
