@@ -6,6 +6,10 @@
 #   docker build --build-arg SERVICE=job-dispatcher -t quayside/job-dispatcher:0.1.0 .
 #   docker build --build-arg SERVICE=log-finalizer  -t quayside/log-finalizer:0.1.0 .
 #
+# one for what stands beside a process's container:
+#
+#   docker build --target companion -t quayside/companion:0.1.0 .
+#
 # and, for docker-compose.yml only, a dispatcher that can run jobs in its own container:
 #
 #   docker build --target local-dispatcher -t quayside/local-dispatcher:0.1.0 .
@@ -21,8 +25,9 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/quayside/target \
     cargo build --locked --release --package api-gateway --package job-dispatcher --package log-finalizer \
+ && cargo build --locked --profile small --package quayside-companion \
  && mkdir -p /out/jobs \
- && cp target/release/api-gateway target/release/job-dispatcher target/release/log-finalizer /out/
+ && cp target/release/api-gateway target/release/job-dispatcher target/release/log-finalizer target/small/quayside-companion /out/
 
 # The local executor ignores images: each process's command runs in the dispatcher's own container, with what is
 # installed there. The example configuration needs sh and bash.
@@ -32,6 +37,12 @@ COPY --from=build /out/job-dispatcher /job-dispatcher
 COPY --from=build --chown=65532:65532 /out/jobs /var/lib/quayside/local
 USER 65532:65532
 ENTRYPOINT ["/job-dispatcher"]
+
+# Who it runs as is said by the pod.
+FROM scratch AS companion
+COPY --from=build /out/quayside-companion /quayside-companion
+COPY LICENSE NOTICE /
+ENTRYPOINT ["/quayside-companion"]
 
 FROM scratch AS service
 ARG SERVICE

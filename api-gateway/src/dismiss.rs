@@ -194,6 +194,7 @@ mod tests {
             job_uid: Some("u".into()),
             pod_name: None,
             pod_uid: None,
+            uploads: None,
             unknown: Unknown::new(),
         });
         Stored { record, event: Some(Event::Running), sequence: 7 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Limits of the gateway.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySettings {
     /// The largest body of an execution, in bytes: 1 KiB to 64 MiB.
@@ -43,6 +43,7 @@ pub struct GatewaySettings {
     #[serde(deserialize_with = "seconds")]
     pub send_timeout: Duration,
     /// Networks of proxies whose `X-Forwarded-For` is believed, for logs, limits and audit: separated by commas.
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: TrustedProxies,
     /// How long a body may take to arrive, in seconds.
     #[serde(deserialize_with = "seconds")]
@@ -94,7 +95,7 @@ pub struct GatewaySettings {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// URLs of outputs that are answered by reference.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReferenceUrls {
     /// The gateway's own: they last as long as the job, and need the token where jobs are protected.
@@ -108,7 +109,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         const KIB: usize = 1024;
         Self {
-            max_body: 1024 * KIB,
+            max_body: 8 * 1024 * KIB,
             max_uri: 8 * KIB,
             max_head: 32 * KIB,
             max_query_parameters: 64,

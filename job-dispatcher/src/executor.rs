@@ -9,13 +9,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use protocol::{
     JobId, ProcessDefinition, ProcessId,
-    job_record::{ExecutorKind, Reason},
+    job_record::{ExecutorKind, Reason, Uploads},
 };
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{kubernetes::KubernetesExecutor, local::LocalExecutor};
+use crate::exchange::Exchange;
 
 /// What runs jobs; cheap to clone.
 #[derive(Clone)]
@@ -39,8 +40,10 @@ pub struct JobPlan {
     pub job_name: String,
     /// When the job was created.
     pub created: Timestamp,
-    /// The inputs, without the token.
+    /// The inputs, without the token; empty where they go into a file.
     pub inputs: Map<String, Value>,
+    /// What goes another way than through environment and log.
+    pub exchange: Exchange,
     /// The inputs as they may be shown.
     pub masked_parameters: Option<String>,
     /// Whether pods are kept until their log is stored.
@@ -72,6 +75,8 @@ pub struct Observation {
     pub queue: Option<String>,
     /// How many pods that fail are followed by another one.
     pub retries: u32,
+    /// Where it puts its outputs itself, as the object says.
+    pub uploads: Option<Uploads>,
     /// Its pods, oldest first.
     pub pods: Vec<PodObservation>,
 }

@@ -8,19 +8,17 @@ use jiff::Timestamp;
 use platform::{
     failpoint,
     job_store::{Advanced, JobStore, JobStoreError, Step, Stored},
-    object_store::ObjectStore,
 };
 use protocol::{
-    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId, Unknown, digest,
-    execution::Inputs,
-    job_record::{ArchiveState, HeldUp, Phase, Reason, Workload},
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId, Unknown,
+    job_record::{ArchiveState, HeldUp, Phase, Reason, Uploads, Workload},
     names::kubernetes::job_name,
 };
-use serde_json::{Map, Value};
 use tokio::{runtime::Handle, time::Instant};
 use tracing::{info, instrument, warn};
 
 use crate::{
+    exchange::{ExchangeError, Exchanged, Terms},
     executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
     metrics::Metrics,
     reporter::{LAUNCHED, end},
@@ -41,6 +39,8 @@ pub struct Launcher {
     pub job_name_prefix: String,
     /// How long a quota may keep a job from being launched.
     pub quota_deadline: Duration,
+    /// How inputs and results are exchanged with jobs.
+    pub terms: Terms,
     /// Tells when a job has ended.
     pub watcher: Addr<Watcher>,
     /// Counts.
@@ -82,9 +82,9 @@ pub enum LaunchError {
     /// The job can't be created now.
     #[error("the job can't be created")]
     Create(#[source] CreateError),
-    /// The inputs can't be read from the bucket.
-    #[error("the inputs can't be read")]
-    Inputs(#[source] platform::object_store::StoreError),
+    /// The inputs can't be read from the bucket, or no URL can be made for it.
+    #[error("inputs or results can't be exchanged")]
+    Exchange(#[source] platform::object_store::StoreError),
     /// Someone else's object has the job's name.
     #[error("an object that is not ours has the job's name")]
     NotOurs,
@@ -170,7 +170,8 @@ impl Launcher {
                 }
                 Next::Adopt { uid } => {
                     info!(%uid, "found the job created, not recorded");
-                    self.record_uid(&id, stored.record.attempt, &place, &uid).await?;
+                    let uploads = there.and_then(|there| there.uploads);
+                    self.record_uid(&id, stored.record.attempt, &place, &uid, uploads).await?;
                 }
                 Next::Hold => {
                     // Looked at again now and then: what this process did not get to see wakes nobody.
@@ -227,10 +228,15 @@ impl Launcher {
             let message = format!("the process '{}' is not configured any more", request.record.process_id.as_str());
             return self.fail(&id, Reason::ProcessUnavailable, message).await.map(|()| false);
         };
-        let inputs = match self.inputs(request).await? {
-            Ok(inputs) => inputs,
-            Err(message) => return self.fail(&id, Reason::ConfigError, message).await.map(|()| false),
+        let exchanged = self.terms.exchange(self.store.objects(), &id, process, &request.inputs).await;
+        let Exchanged { inputs, exchange } = match exchanged {
+            Ok(exchanged) => exchanged,
+            Err(ExchangeError::Never(message)) => {
+                return self.fail(&id, Reason::ConfigError, message).await.map(|()| false);
+            }
+            Err(ExchangeError::Store(error)) => return Err(LaunchError::Exchange(error)),
         };
+        let uploads = exchange.uploads.as_ref().map(|plan| plan.uploads.clone());
         let plan = JobPlan {
             job_id: id,
             process: process.clone(),
@@ -238,6 +244,7 @@ impl Launcher {
             job_name: place.name.clone(),
             created: request.record.created,
             inputs,
+            exchange,
             masked_parameters: request.record.parameters.clone(),
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
@@ -253,7 +260,7 @@ impl Launcher {
                 self.metrics.launched.inc();
                 self.metrics.create_seconds.observe(won.elapsed().as_secs_f64());
                 failpoint::reach("dispatcher.after-create");
-                self.record_uid(&id, attempt, place, &uid).await
+                self.record_uid(&id, attempt, place, &uid, uploads).await
             }
             Err(CreateError::Exists) => match self.executor.observe(&place.namespace, &place.name).await? {
                 Some(_) => Ok(false),
@@ -293,7 +300,14 @@ impl Launcher {
 
     /// Records the UID of what was created: true when the record names it now. A job that has ended meanwhile, or names
     /// another, deletes what was created.
-    async fn record_uid(&self, id: &JobId, attempt: u32, place: &Place, uid: &str) -> Result<bool, LaunchError> {
+    async fn record_uid(
+        &self,
+        id: &JobId,
+        attempt: u32,
+        place: &Place,
+        uid: &str,
+        uploads: Option<Uploads>,
+    ) -> Result<bool, LaunchError> {
         let is_free = |record: &JobRecord| {
             let named = record.workload.as_ref().and_then(|workload| workload.job_uid.as_deref());
             record.phase() < Phase::Ended && named.is_none()
@@ -307,6 +321,7 @@ impl Launcher {
                 let mut record = stored.record.next(Timestamp::now());
                 if let Some(workload) = &mut record.workload {
                     workload.job_uid = Some(uid.to_owned());
+                    workload.uploads.clone_from(&uploads);
                 }
                 record.held_up = None;
                 record.message = Some(LAUNCHED.to_owned());
@@ -370,17 +385,6 @@ impl Launcher {
         self.store.advance(id, |stored| end(&stored.record, reason, message.clone())).await?;
         Ok(())
     }
-
-    /// The inputs, or why they can't ever be had.
-    async fn inputs(&self, request: &ExecutionRequest) -> Result<Result<Map<String, Value>, String>, LaunchError> {
-        match &request.inputs {
-            Inputs::Inline(inputs) => Ok(Ok(inputs.clone())),
-            Inputs::Stored { key, size, sha256 } => match self.store.objects() {
-                None => Ok(Err("the inputs are in S3, which is not configured at the dispatcher".to_owned())),
-                Some(objects) => read_inputs(objects, key, *size, sha256).await,
-            },
-        }
-    }
 }
 
 /// What to write about a job that can't be launched yet: pure.
@@ -400,21 +404,6 @@ fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timestamp, limit:
     let mut next = record.next(now);
     (next.held_up, next.message) = (Some(held_up), Some(message));
     Step::Write(Event::Progress, Box::new(next))
-}
-
-async fn read_inputs(
-    objects: &ObjectStore,
-    key: &str,
-    size: u64,
-    sha256: &str,
-) -> Result<Result<Map<String, Value>, String>, LaunchError> {
-    let Some(bytes) = objects.get(key, size).await.map_err(LaunchError::Inputs)? else {
-        return Ok(Err("the stored inputs are gone".to_owned()));
-    };
-    if digest::sha256(&bytes) != sha256 {
-        return Ok(Err("the stored inputs are not those that were accepted".to_owned()));
-    }
-    Ok(serde_json::from_slice(&bytes).map_err(|_| "the stored inputs are no JSON object".to_owned()))
 }
 
 /// How long to wait before a launch is tried again.
@@ -457,6 +446,7 @@ mod tests {
             suspended: false,
             queue: None,
             retries: 0,
+            uploads: None,
             pods: vec![],
         }
     }

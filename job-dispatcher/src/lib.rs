@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod cancel;
+pub mod exchange;
 pub mod executor;
 pub mod intake;
 pub mod launcher;

@@ -2,6 +2,7 @@
 //!
 //! `job` → `pod` → `containers`, `volumes`, `security` → `environment`.
 
+mod companion;
 mod containers;
 mod environment;
 mod pod;
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::{
     containers::command,
-    environment::{ENVIRONMENT_STRING_LIMIT, environment},
+    environment::{ENVIRONMENT_STRING_LIMIT, Paths, environment},
 };
 use crate::executor::JobPlan;
 
@@ -92,6 +93,7 @@ fn own_annotations(plan: &JobPlan, mut configured: Map<String, Value>) -> Map<St
         (names::ANNOTATION_MIMETYPE, plan.process.result_media_type().map(str::to_owned)),
         (names::ANNOTATION_JOB_NAME, Some(plan.job_name.clone())),
         (names::ANNOTATION_PARAMETERS, plan.masked_parameters.clone()),
+        (names::ANNOTATION_UPLOADS, plan.exchange.uploads.as_ref().map(|plan| json!(plan.uploads).to_string())),
     ];
     let own = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let own = own.filter(|(_, value)| value.len() <= names::ANNOTATION_VALUE_LIMIT);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use protocol::{
     Unknown,
     job_record::{Outcome, Reason},
+    names::kubernetes::{COMPANION_INPUTS, COMPANION_RESULTS},
 };
 
 pub use self::pod::LOST_AFTER;
@@ -188,12 +189,19 @@ fn all_terminated(pod: &PodObservation) -> bool {
 fn init_failed(pod: &PodObservation) -> bool {
     pod.containers
         .iter()
-        .any(|container| container.init && matches!(container.state, ContainerState::Terminated { exit_code: 1.., .. }))
+        // A sidecar is started again, and says nothing of what comes after it.
+        .any(|container| {
+            container.init
+                && container.name != COMPANION_RESULTS
+                && matches!(container.state, ContainerState::Terminated { exit_code: 1.., .. })
+        })
 }
 
 /// The failure that a container's end tells; `None` when all ended well.
 fn by_containers(pod: &PodObservation) -> Option<Outcome> {
-    pod.containers.iter().find_map(|container| match &container.state {
+    let is_last = |container: &&ContainerObservation| container.name == COMPANION_RESULTS;
+    let own = pod.containers.iter().filter(|container| !is_last(container));
+    own.chain(pod.containers.iter().filter(is_last)).find_map(|container| match &container.state {
         ContainerState::Terminated { exit_code, reason, message, .. } if *exit_code != 0 => {
             Some(container_failure(container, *exit_code, reason.as_deref(), message.as_deref()))
         }
@@ -212,6 +220,13 @@ fn container_failure(
     let details = message.filter(|text| !text.trim().is_empty()).map(|text| format!(": {}", text.trim()));
     let details = details.unwrap_or_default();
     let (reason, message) = match reason {
+        _ if name == COMPANION_INPUTS => {
+            (Reason::StoreUnavailable, format!("the inputs could not be fetched (exit code {exit_code}){details}"))
+        }
+        _ if name == COMPANION_RESULTS => (
+            Reason::ResultsNotCollected,
+            format!("the files of the outputs could not be stored (exit code {exit_code}){details}"),
+        ),
         Some("OOMKilled") => {
             let limit = container.memory_limit.as_deref().map(|limit| format!(" of {limit}")).unwrap_or_default();
             (Reason::OOMKilled, format!("the {kind} '{name}' was killed: it used more memory than its limit{limit}"))
@@ -316,6 +331,7 @@ mod tests {
             suspended: false,
             queue: None,
             retries: 0,
+            uploads: None,
             pods: vec![pod],
         }
     }
@@ -352,6 +368,27 @@ mod tests {
         let mut nowhere = seen(JobState::Active, vec![container(false, waiting("ContainerCreating"))]);
         nowhere.pods[0].unschedulable = Some("0/1 nodes are available".into());
         assert_eq!(reason(judge(&nowhere, at(301), Duration::from_secs(301), DEADLINE)).0, Some(Reason::Unschedulable));
+    }
+
+    #[test]
+    fn the_companions_tell_what_they_failed_at_and_a_sidecar_that_is_started_again_nothing() {
+        let companion = |name: &str, state| ContainerObservation { name: name.into(), ..container(true, state) };
+        let judged = |containers| judge(&seen(JobState::Active, containers), at(20), Duration::from_secs(20), DEADLINE);
+        let fetch = companion(COMPANION_INPUTS, ended(1, "Error"));
+        let not_fetched = judged(vec![fetch, container(false, waiting("PodInitializing"))]);
+        assert_eq!(reason(not_fetched).0, Some(Reason::StoreUnavailable));
+        let main = |code| container(false, ended(code, if code == 0 { "Completed" } else { "Error" }));
+        let killed = || companion(COMPANION_RESULTS, ended(137, "Error"));
+        assert_eq!(reason(judged(vec![killed(), main(0)])).0, Some(Reason::ResultsNotCollected));
+        assert_eq!(
+            reason(judged(vec![killed(), main(3)])).0,
+            Some(Reason::ExitCode),
+            "the process's own end counts more"
+        );
+        let running = container(false, ContainerState::Running { started: Some(at(1)) });
+        assert!(matches!(judged(vec![killed(), running]), Judgement::Running { .. }));
+        let collecting = companion(COMPANION_RESULTS, ContainerState::Running { started: Some(at(1)) });
+        assert!(matches!(judged(vec![collecting, main(0)]), Judgement::Running { .. }), "files are being stored");
     }
 
     #[test]

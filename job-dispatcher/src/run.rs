@@ -15,7 +15,7 @@ use platform::{
 use prometheus_client::registry::Registry;
 use protocol::{
     configuration::{Configuration, LogLevel},
-    job_record::ArchiveState,
+    job_record::{ArchiveState, ExecutorKind},
     names::environment,
 };
 use tokio::{
@@ -29,6 +29,7 @@ use tracing::{info, warn};
 use crate::{
     adopt::Adoption,
     cancel::Canceller,
+    exchange::Terms,
     executor::{Executor, kubernetes::KubernetesExecutor, local::LocalExecutor},
     intake,
     launcher::Launcher,
@@ -134,6 +135,11 @@ async fn serve(
         processes: processes.clone(),
         job_name_prefix: job_name_prefix(),
         quota_deadline: settings.quota_deadline,
+        terms: Terms {
+            companion_image: settings.companion_image.clone(),
+            presigned_expiry: settings.presigned_expiry,
+            is_local: executor.kind() == ExecutorKind::Local,
+        },
         watcher: watcher.clone(),
         metrics,
         runtime: runtime.clone(),

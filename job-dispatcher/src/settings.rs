@@ -6,7 +6,7 @@ use platform::config::{list, seconds};
 use serde::Deserialize;
 
 /// What can be set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DispatcherSettings {
     /// `kubernetes` or `local`.
@@ -23,6 +23,11 @@ pub struct DispatcherSettings {
     /// How long a quota may keep a job from being launched, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub quota_deadline: Duration,
+    /// Image of the companion, which puts inputs into files and stores files of outputs.
+    pub companion_image: String,
+    /// How long the URLs under which containers fetch inputs and put outputs are valid, in seconds: from the creation of the Job on.
+    #[serde(deserialize_with = "seconds")]
+    pub presigned_expiry: Duration,
     /// Cap on the live jobs of each process, over all replicas.
     pub max_live_per_process: usize,
     /// How long objects stay after their job is terminal and archived, in seconds.
@@ -39,7 +44,7 @@ pub struct DispatcherSettings {
 }
 
 /// The executor to use. The local one starts only when asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExecutorChoice {
     /// Kubernetes Jobs.
@@ -47,6 +52,9 @@ pub enum ExecutorChoice {
     /// Child processes of this machine, for trying Quayside out.
     Local,
 }
+
+/// Signatures of version 4 are valid for a week at most.
+const LONGEST_PRESIGNED: Duration = Duration::from_secs(7 * 86_400);
 
 impl Default for DispatcherSettings {
     fn default() -> Self {
@@ -56,6 +64,8 @@ impl Default for DispatcherSettings {
             namespaces: Vec::new(),
             start_deadline: Duration::from_secs(300),
             quota_deadline: Duration::from_secs(86_400),
+            companion_image: concat!("quayside/companion:", env!("CARGO_PKG_VERSION")).to_owned(),
+            presigned_expiry: LONGEST_PRESIGNED,
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),
             adopt: true,
@@ -71,6 +81,12 @@ impl DispatcherSettings {
         let mut mistakes = Vec::new();
         if self.max_live_per_process == 0 {
             mistakes.push("dispatcher.max_live_per_process: expected 1 or more".to_owned());
+        }
+        if self.companion_image.is_empty() {
+            mistakes.push("dispatcher.companion_image: expected an image".to_owned());
+        }
+        if !(Duration::from_secs(60)..=LONGEST_PRESIGNED).contains(&self.presigned_expiry) {
+            mistakes.push("dispatcher.presigned_expiry: expected 60 to 604800 seconds".to_owned());
         }
         if self.start_deadline < Duration::from_secs(1) {
             mistakes.push("dispatcher.start_deadline: expected 1 second or more".to_owned());

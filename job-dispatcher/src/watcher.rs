@@ -339,6 +339,7 @@ mod tests {
             suspended: false,
             queue: None,
             retries: 0,
+            uploads: None,
             pods: vec![],
         })
     }

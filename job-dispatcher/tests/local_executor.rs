@@ -40,6 +40,7 @@ fn executor(dir: &Path) -> Executor {
 
 fn process(kind: Processor, command: &[&str]) -> ProcessDefinition {
     ProcessDefinition {
+        exchange: protocol::process::Exchange::default(),
         id: "a-process".parse().unwrap(),
         description: hello_world::description(),
         kind,
@@ -61,6 +62,7 @@ fn plan(command: &[&str]) -> JobPlan {
     let now = Timestamp::now();
     let job_id = JobId::generate(u64::try_from(now.as_millisecond()).unwrap());
     JobPlan {
+        exchange: job_dispatcher::exchange::Exchange::default(),
         job_id,
         process: process(Processor::GenericImage, command),
         namespace: NAMESPACE.into(),

@@ -8,8 +8,13 @@
 
 use std::{fs, path::Path};
 
-use job_dispatcher::{executor::JobPlan, manifest};
-use protocol::{JobId, ProcessDefinition, configuration::Configuration};
+use job_dispatcher::{
+    exchange::{Exchange, InputsFile, UploadPlan},
+    executor::JobPlan,
+    manifest,
+};
+use platform::secret::Secret;
+use protocol::{JobId, ProcessDefinition, configuration::Configuration, job_record::Uploads};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -37,8 +42,44 @@ struct Case {
     parameters_length: Option<usize>,
     hold_pod: bool,
     prefix: String,
+    /// The inputs go into a file: they are these, or in the bucket.
+    inputs_file: Option<InputsAt>,
     /// How many warnings the configuration gives.
     warnings: usize,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum InputsAt {
+    Text(String),
+    Stored,
+}
+
+impl InputsAt {
+    fn file(&self) -> InputsFile {
+        match self {
+            Self::Text(text) => InputsFile::Text(text.clone()),
+            Self::Stored => InputsFile::Stored { url: url("inputs"), size: 300_000, sha256: "00".repeat(32) },
+        }
+    }
+}
+
+/// A presigned URL: with what Kubernetes would replace, if it were not taken care of.
+fn url(of: &str) -> Secret {
+    Secret::new(format!("https://s3.example.org/{of}?X-Amz-Signature=$(HOME)"))
+}
+
+fn exchange(process: &ProcessDefinition, case: &Case) -> Exchange {
+    let uploads = process.exchange.results.map(|by| UploadPlan {
+        uploads: Uploads { epoch: serde_json::from_value(json!("0f".repeat(16))).unwrap(), ..Uploads::new(by) },
+        outputs: process.declared_outputs().into_iter().map(|output| (output.clone(), Some(url(&output.id)))).collect(),
+        collect_seconds: process.exchange.collect_seconds,
+    });
+    Exchange {
+        inputs_file: case.inputs_file.as_ref().map(InputsAt::file),
+        uploads,
+        companion_image: "quayside/companion:1".to_owned(),
+    }
 }
 
 impl Default for Case {
@@ -49,6 +90,7 @@ impl Default for Case {
             parameters_length: None,
             hold_pod: true,
             prefix: "pygeoapi-job-".to_owned(),
+            inputs_file: None,
             warnings: 0,
         }
     }
@@ -63,6 +105,7 @@ fn read(text: &str) -> (ProcessDefinition, Vec<String>) {
 fn plan(process: ProcessDefinition, case: &Case) -> JobPlan {
     let job_id: JobId = ID.parse().unwrap();
     JobPlan {
+        exchange: exchange(&process, case),
         job_id,
         namespace: process.pod.namespace.clone().unwrap_or_else(|| "ns".to_owned()),
         process,

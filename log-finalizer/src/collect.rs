@@ -5,6 +5,7 @@ use platform::object_store::{ObjectWriter, StoreError, Stored};
 use protocol::{
     job_record::Workload,
     manifest::{ContainerLog, Gap},
+    names::kubernetes::is_companion,
 };
 
 use crate::{
@@ -63,7 +64,7 @@ pub async fn read(
     let mut read = Read { layout, archive, result, gaps: Vec::new(), main_gap: None };
     let outcome = async {
         read.write(heading.as_bytes()).await?;
-        for container in &pod.containers {
+        for container in pod.containers.iter().filter(|container| !is_companion(&container.name)) {
             let heading = read.layout.container(container);
             read.write(heading.as_bytes()).await?;
             match read.container(pods, workload, pod, container).await {

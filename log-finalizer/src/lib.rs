@@ -8,6 +8,7 @@ pub mod archive;
 pub mod collect;
 pub mod finalize;
 mod follow;
+mod given;
 mod late;
 mod leftovers;
 pub mod metrics;

@@ -111,6 +111,14 @@ pub enum PodsError {
     /// The log of a dismissed job may only just begin: its pod is about to be stopped.
     #[error("the pod is not being stopped yet")]
     Starting,
+    /// A file of an output can't be read now.
+    #[error("the file {name} can't be read")]
+    File {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Cause,
+    },
     /// The result can't be written on the workload.
     #[error("the workload can't be annotated")]
     Annotate(#[source] Cause),
@@ -142,6 +150,15 @@ pub trait PodSource: Send + Sync {
         pod: &'a str,
         container: &'a str,
     ) -> BoxFuture<'a, Result<LogStream, PodsError>>;
+
+    /// A file that a job left for one of its outputs, where jobs leave files in reach of this process; `None` when there is none.
+    fn file<'a>(
+        &'a self,
+        _workload: &'a Workload,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<LogStream>, PodsError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Writes the annotations on the workload where there are some, then lets its pods go: whoever deletes them, they
     /// vanish. Neither is an error when the workload is gone.

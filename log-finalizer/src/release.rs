@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::{
     finalize::{FinalizeError, Finalizer},
     pods::ResultAnnotations,
+    remove::delete_below,
 };
 
 /// A manifest is a record and some lines for each container.
@@ -170,7 +171,15 @@ async fn let_go(
     }
     finalizer.metrics.released.inc();
     debug!("the pod was released");
-    Ok(())
+    drop_uploads(finalizer, record).await
+}
+
+/// What counts was copied: what the job put itself is not needed any more.
+async fn drop_uploads(finalizer: &Finalizer, record: &JobRecord) -> Result<(), FinalizeError> {
+    let uploads = record.workload.as_ref().and_then(|workload| workload.uploads.as_ref());
+    let (Some(_), Some(store)) = (uploads, finalizer.jobs.objects()) else { return Ok(()) };
+    let dropped = delete_below(store, &objects::uploads_prefix(store.prefix(), &record.job_id), |_| true).await;
+    dropped.or_else(|error| give_up_or(finalizer, record, error))
 }
 
 #[cfg(test)]

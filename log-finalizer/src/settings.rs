@@ -6,7 +6,7 @@ use platform::config::{list, seconds};
 use serde::Deserialize;
 
 /// What can be set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinalizerSettings {
     /// Folder of the local executor. When it is set, its jobs are read, and no cluster is asked for.

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     collect::{self, Kept},
     finalize::{FinalizeError, Finalizer},
+    given::{self, Giver},
     pods::{Pod, PodSource, PodsError, ResultAnnotations},
     result::{self, ResultReader},
     seal::{self, Findings},
@@ -75,8 +76,16 @@ impl Finalizer {
                 Some(_) => "the pod was gone before its log was read",
                 None => "the job had no pod",
             };
-            let failure = Some(seal::not_collected(false));
-            return Ok(Some(Taken::missing(self.absent(record, epoch, why), failure)));
+            let mut taken = Taken::missing(self.absent(record, epoch, why), Some(seal::not_collected(false)));
+            let is_wanted =
+                phase == Phase::Ended && record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
+            if let (true, Some(uploads)) = (is_wanted, &workload.uploads) {
+                // What it gave away does not go with its pod.
+                let given = self.given(Giver { record, workload, uploads, pod: None }, epoch).await?;
+                taken.findings.failure = given::missing(record, &given.results, &given.problems);
+                taken.findings.results = given.results;
+            }
+            return Ok(Some(taken));
         };
         is_late |= pod.is_deleted && !has_running(&pod) && self.has_failed_for(record, DELETED_LOG_DEADLINE);
         if let Some(running) = pod.containers.iter().find(|container| container.running && !is_late) {
@@ -111,7 +120,7 @@ impl Finalizer {
         let kept = read.keep().await?;
         let archive = self.archive_of(record, epoch, target.map(|(_, key)| key), &kept);
         self.metrics.stored(&kept);
-        let findings = self.findings(record, epoch, archive.clone(), &kept).await?;
+        let findings = self.findings(record, epoch, archive.clone(), &kept, (source, &pod)).await?;
         let annotations = kept.main_gap.is_none().then(|| result::annotations(&kept.result));
         Ok(Some(Taken { archive, containers: kept.containers, gaps: kept.gaps, findings, annotations }))
     }
@@ -151,13 +160,16 @@ impl Finalizer {
         epoch: &Epoch,
         archive: Archive,
         kept: &Kept,
+        pod: (&dyn PodSource, &Pod),
     ) -> Result<Findings, FinalizeError> {
         let is_success = record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
         let mut findings = Findings { archive, results: Vec::new(), failure: None };
         if !is_success || record.phase() != Phase::Ended {
             return Ok(findings);
         }
-        if kept.main_gap.is_some() {
+        let workload = record.workload.as_ref();
+        let uploads = workload.and_then(|workload| Some((workload, workload.uploads.as_ref()?)));
+        if kept.main_gap.is_some() && uploads.is_none() {
             findings.failure = Some(seal::not_collected(true));
             return Ok(findings);
         }
@@ -177,6 +189,12 @@ impl Finalizer {
                     findings.failure = Some((Reason::StoreUnavailable, message));
                 }
             }
+        }
+        if let Some((workload, uploads)) = uploads {
+            let given = self.given(Giver { record, workload, uploads, pod: Some(pod) }, epoch).await?;
+            findings.results = given::joined(record, given.results, findings.results);
+            let missing = given::missing(record, &findings.results, &given.problems);
+            findings.failure = findings.failure.or(missing);
         }
         Ok(findings)
     }

@@ -36,7 +36,7 @@ pub struct Platform {
 }
 
 /// Where probes are served.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeSettings {
     /// Address of `/live`, `/ready` and `/metrics`.
@@ -60,28 +60,36 @@ pub enum ConfigError {
     NotAllowed(Vec<String>),
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct Root {
     nats: NatsSettings,
     store: StoreTuning,
     probe: ProbeSettings,
     telemetry: TelemetrySettings,
+    /// How long a process may finish what it has in hand after it was told to stop, in seconds; 20 if unset.
     #[serde(deserialize_with = "optional_seconds")]
     shutdown_limit: Option<Duration>,
 }
 
 /// What can be said of the bucket beside the contract's five variables.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct StoreTuning {
+    /// Region of the bucket; `us-east-1` for services that have none.
     region: Option<String>,
+    /// The bucket in the path instead of the host name.
     path_style: bool,
+    /// How long one request may take, and a download may stall, in seconds.
     #[serde(deserialize_with = "seconds")]
     timeout: Duration,
+    /// Bytes of one part of an upload, 5 to 64 MiB.
     part_size: u64,
+    /// Whether the log archive of a removed job stays.
     keep_archives: bool,
+    /// URL under which clients reach the S3 service, for presigned URLs, where it is another.
     public_endpoint: Option<String>,
+    pods_endpoint: Option<String>,
 }
 
 impl Default for StoreTuning {
@@ -93,8 +101,14 @@ impl Default for StoreTuning {
             part_size: 5 * 1024 * 1024,
             keep_archives: false,
             public_endpoint: None,
+            pods_endpoint: None,
         }
     }
+}
+
+/// What every service reads, as a JSON schema.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Root)
 }
 
 /// Reads the settings of every service, and those of the one whose section is `section`.
@@ -175,6 +189,9 @@ fn store(
     if tuning.public_endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
         mistakes.push("store.public_endpoint: expected an http or https URL".to_owned());
     }
+    if tuning.pods_endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
+        mistakes.push("store.pods_endpoint: expected an http or https URL".to_owned());
+    }
     const MIB: u64 = 1024 * 1024;
     if !(5 * MIB..=64 * MIB).contains(&tuning.part_size) {
         mistakes.push("store.part_size: expected 5 MiB to 64 MiB, in bytes".to_owned());
@@ -193,6 +210,7 @@ fn store(
         timeout: tuning.timeout,
         part_size: tuning.part_size,
         public_endpoint: tuning.public_endpoint,
+        pods_endpoint: tuning.pods_endpoint,
     };
     Ok((Some(settings), Vec::new()))
 }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{config::seconds, secret::Secret};
 
 /// How to reach NATS.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsSettings {
     /// One URL, or several separated by commas.

@@ -3,6 +3,7 @@
 //! Memory of one upload is two parts at most, whatever the size of the object.
 
 mod error;
+mod exchange;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use protocol::digest;
 
 pub use self::{
     error::{Cause, StoreError},
+    exchange::Stat,
     writer::ObjectWriter,
 };
 use crate::secret::Secret;
@@ -56,6 +58,8 @@ pub struct StoreSettings {
     pub part_size: u64,
     /// URL under which clients reach the service, where it is not [`Self::endpoint`]: that of presigned URLs.
     pub public_endpoint: Option<String>,
+    /// URL under which the containers of jobs reach the service, where it is not [`Self::endpoint`].
+    pub pods_endpoint: Option<String>,
 }
 
 /// The bucket; cheap to clone. Keys are whole: the prefix is put before them by `protocol::names::objects`.
@@ -64,6 +68,8 @@ pub struct ObjectStore {
     client: MinioClient,
     /// Makes presigned URLs; sends nothing but a question for the region, where that is not known.
     presigning: MinioClient,
+    /// As it, for the containers of jobs.
+    for_pods: MinioClient,
     bucket: BucketName,
     prefix: Arc<str>,
     timeout: Duration,
@@ -117,9 +123,14 @@ impl ObjectStore {
             Some(endpoint) => self::client(settings, endpoint)?,
             None => client.clone(),
         };
+        let for_pods = match &settings.pods_endpoint {
+            Some(endpoint) => self::client(settings, endpoint)?,
+            None => client.clone(),
+        };
         Ok(Self {
             client,
             presigning,
+            for_pods,
             bucket: BucketName::new(&settings.bucket).map_err(wrong)?,
             prefix: settings.prefix.as_str().into(),
             timeout: settings.timeout,

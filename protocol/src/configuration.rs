@@ -11,6 +11,7 @@ mod mistake;
 mod node;
 mod process_container;
 mod process_description;
+mod process_exchange;
 mod process_pod;
 mod process_retries;
 mod python;

@@ -12,7 +12,7 @@ pub use self::reason::Reason;
 use crate::{
     JobId, Owner, ProcessId, SCHEMA, Unknown, Word,
     callback::CallbackKind,
-    evolution,
+    digest, evolution,
     job_id::{Epoch, WriteId},
 };
 
@@ -164,6 +164,9 @@ pub struct Workload {
     /// UID of that pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// Where the job puts its outputs itself; absent of one that only prints them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<Uploads>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -179,8 +182,42 @@ impl Workload {
             job_uid: None,
             pod_name: None,
             pod_uid: None,
+            uploads: None,
             unknown: Unknown::new(),
         }
+    }
+}
+
+/// How and where a job puts its outputs itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uploads {
+    /// How.
+    pub by: ResultsBy,
+    /// Drawn for each launch: no other incarnation writes under it.
+    pub epoch: Epoch,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// How a job gives its outputs away, where it does not print them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResultsBy {
+    /// As files, which a companion of its container stores.
+    Files,
+    /// To presigned URLs.
+    Upload,
+    /// In a way of a newer version.
+    #[serde(untagged)]
+    Other(Word),
+}
+
+impl Uploads {
+    /// A place of its own.
+    pub fn new(by: ResultsBy) -> Self {
+        Self { by, epoch: Epoch::generate(), unknown: Unknown::new() }
     }
 }
 
@@ -313,7 +350,7 @@ pub struct StoredResult {
     pub media_type: String,
     /// Bytes.
     pub size: u64,
-    /// SHA-256 in hexadecimal.
+    /// SHA-256 in hexadecimal; empty of what did not pass through us and nobody vouched for.
     pub sha256: String,
     /// Where it is.
     pub place: Place,
@@ -323,6 +360,16 @@ pub struct StoredResult {
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+impl StoredResult {
+    /// A text that is another for other bytes: the hash where it is known, else one of its place, where nothing is ever written twice.
+    pub fn tag(&self) -> String {
+        match &self.place {
+            Place::Object(key) | Place::Stream(key) if self.sha256.is_empty() => digest::sha256(key),
+            _ => self.sha256.clone(),
+        }
+    }
 }
 
 /// Id of a stored result that belongs to no single output.

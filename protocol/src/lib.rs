@@ -4,6 +4,7 @@
 //! A job's way through the types:
 //! [`process`] → [`execution`] → [`job_record`] → [`job_event`] → [`manifest`]
 
+pub mod companion;
 pub mod configuration;
 pub mod process;
 pub mod schema;

@@ -7,6 +7,8 @@
 //! |---|---|---|
 //! | `job.json` | dispatcher, before the folder appears | [`LocalJob`] |
 //! | `work/` | the process | its working folder, empty at first |
+//! | `inputs.json` | dispatcher, before the folder appears | the inputs, where they are not in the environment |
+//! | `results/` | the process | a file for each output, where the process gives them in files |
 //! | `log` | shim | standard output and error, framed as the kubelet does ([`log_frames`]) |
 //! | `run.json` | dispatcher; removed once it was read | [`Run`]: may hold secrets, readable by its owner only |
 //! | `lock` | nobody | locked by the shim while it lives, by others while they end or remove the folder |
@@ -94,6 +96,16 @@ impl Folder {
     /// The process's working folder.
     pub fn work(&self) -> PathBuf {
         self.0.join("work")
+    }
+
+    /// The file with the inputs, where they are not in the environment.
+    pub fn inputs(&self) -> PathBuf {
+        self.0.join("inputs.json")
+    }
+
+    /// The folder for a file of each output.
+    pub fn results(&self) -> PathBuf {
+        self.0.join("results")
     }
 
     /// The framed log.

@@ -6,6 +6,7 @@
 pub mod container;
 mod declared;
 pub mod description;
+pub mod exchange;
 pub mod hello_world;
 mod id;
 mod localized;
@@ -20,6 +21,7 @@ pub use self::{
         VolumeSource,
     },
     description::{InputDescription, JobControlOptions, Link, MaxOccurs, OutputDescription, ProcessDescription},
+    exchange::{Exchange, InputsAs},
     id::{InvalidProcessId, ProcessId},
     localized::Localized,
     pod::{PodOptions, PodSecurity, SecurityLevel},
@@ -61,6 +63,8 @@ pub struct ProcessDefinition {
     pub tolerations: Vec<Toleration>,
     /// Where its pods run, as whom, for how long, and what stands on them.
     pub pod: PodOptions,
+    /// How inputs and results go between Quayside and the container.
+    pub exchange: Exchange,
 }
 
 /// Which of the two processors runs the process.

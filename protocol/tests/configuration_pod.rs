@@ -135,3 +135,11 @@ fn one_thing_in_both_spellings_is_a_mistake() {
     let (mistakes, _) = findings("      node_selector: {a: b}\n      nodeSelector: {a: c}\n");
     assert_eq!(mistakes, ["nodeSelector: is node_selector once more; allowed: one of them"]);
 }
+
+#[test]
+fn annotations_leave_room_for_those_of_each_job_and_a_queue_is_the_value_of_a_label() {
+    let (mistakes, _) = findings(&format!("      annotations: {{a: {}}}\n", "x".repeat(128 * 1024)));
+    assert_eq!(mistakes, ["annotations: are 131073 bytes together; allowed: at most 131072"]);
+    let (mistakes, _) = findings(&format!("      queue_name: {}\n", "a".repeat(64)));
+    assert!(mistakes[0].ends_with("allowed: a name of at most 63 characters"), "{mistakes:?}");
+}

@@ -23,6 +23,7 @@ pub use self::{
     account::{deployed_rules, deployed_rules_elsewhere},
     images::Image,
     namespace::{Namespace, manifest as namespace_manifest},
+    pod_network::Forward,
 };
 use self::{
     control_plane::ControlPlane,
@@ -41,6 +42,7 @@ mod control_plane;
 mod images;
 mod namespace;
 mod packages;
+mod pod_network;
 mod real_node;
 mod simulated_node;
 mod state;

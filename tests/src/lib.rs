@@ -3,6 +3,7 @@
 
 pub mod chromium;
 pub mod cluster;
+pub mod companion;
 pub mod issuer;
 pub mod local_jobs;
 pub mod multipart;

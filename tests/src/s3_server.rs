@@ -60,6 +60,7 @@ pub fn settings(endpoint: &str) -> StoreSettings {
         timeout: Duration::from_secs(20),
         part_size: 5 * 1024 * 1024,
         public_endpoint: None,
+        pods_endpoint: None,
     }
 }
 

@@ -27,7 +27,7 @@ use reqwest::{Client, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{self, KUBECONFIG_VARIABLE, Namespace, NodeKind},
+    cluster::{self, Forward, KUBECONFIG_VARIABLE, Namespace, NodeKind},
     program::wait_until,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     tools::{self, Tool, target_directory, workspace_directory},
@@ -189,6 +189,8 @@ pub struct Story {
     pub kube: Option<kube::Client>,
     /// Talks HTTP.
     pub http: Client,
+    /// Lets pods reach S3.
+    _forward: Option<Forward>,
 }
 
 /// Runs a story; what it left is kept in a folder when it fails, and removed when it does not.
@@ -309,7 +311,12 @@ impl Story {
             Stack::start_servers(options, &tools, &quiet).await?
         };
         let http = Client::builder().timeout(LIMIT).build()?;
-        Ok(Self { stack, backend: setting.backend, namespace, kube, http })
+        let port = stack.store.settings().and_then(|store| reqwest::Url::parse(&store.endpoint).ok()?.port());
+        let forward = match (setting.backend, port) {
+            (Backend::Real, Some(port)) => Some(Forward::start(port)?),
+            _ => None,
+        };
+        Ok(Self { stack, backend: setting.backend, namespace, kube, http, _forward: forward })
     }
 
     async fn stop(&mut self) -> Result<()> {

@@ -480,6 +480,7 @@ impl World {
             job_uid: Some("uid".into()),
             pod_name: Some("pod-1".into()),
             pod_uid: None,
+            uploads: None,
             unknown: protocol::Unknown::new(),
         });
         self.pods.hold(id, record.workload.clone().unwrap());

@@ -37,6 +37,7 @@ mod configuration_mistakes;
 mod conformance;
 mod crashes;
 mod dismiss;
+mod exchange;
 mod exit_code;
 mod fifty_at_once;
 mod finalizer;

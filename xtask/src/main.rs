@@ -32,7 +32,7 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Build the programs that stand around the services in tests.
     Tools(tools::Arguments),
-    /// Write the pages that are made from the code: docs/configuration.md.
+    /// Write the pages that are made from the code: docs/configuration.md and docs/settings.md.
     Docs,
     /// Start, stop or look at a Kubernetes cluster on this machine.
     Cluster(cluster::Arguments),

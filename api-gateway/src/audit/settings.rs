@@ -6,7 +6,7 @@ use platform::config::seconds;
 use serde::Deserialize;
 
 /// What is kept of who did what.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSettings {
     /// False: nothing is kept, and there is no stream for it.

@@ -12,7 +12,7 @@ use super::{schedule::Schedule, signature::Signer};
 use crate::guard::Policy;
 
 /// Who may be called, and how persistently.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallbackSettings {
     /// False: an execution with a subscriber is refused, and nothing is delivered.

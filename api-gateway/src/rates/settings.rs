@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// How often somebody may ask. Nothing is limited unless it is said here: pygeoapi-k8s-manager limits nothing, and behind a proxy that
 /// `gateway.trusted_proxies` does not name everybody has one address, so that one client would use up what is all others', too.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitSettings {
     /// Executions, dismissals and removals in a minute; 0: as many as come.

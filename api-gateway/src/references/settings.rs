@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::guard::Policy;
 
 /// Settings `gateway.references`: what may be fetched for inputs by reference.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReferenceSettings {
     /// Whether `http` is allowed beside `https`.

@@ -77,7 +77,7 @@ fn stored(result: &StoredResult) -> Output {
         id: result.id.clone(),
         media_type: result.media_type.clone(),
         size: result.size,
-        sha256: result.sha256.clone(),
+        sha256: result.tag(),
         content: Content::Stored(result.place.clone()),
     }
 }

@@ -123,11 +123,12 @@ impl LocalExecutor {
     }
 
     pub(super) async fn create(&self, plan: &JobPlan) -> Result<String, CreateError> {
-        let (job, run) = create::describe(plan)?;
         let folder = self.folder(&plan.job_name).ok_or_else(|| create::not_a_name(&plan.job_name))?;
+        let (job, run) = create::describe(plan, &folder)?;
+        let inputs = create::inputs(plan);
         let uid = job.uid.clone();
         let (made, hold) = (folder.clone(), plan.hold_pod);
-        blocking(move || Ok::<_, LocalError>(create::make(&made, &job, &run, hold)))
+        blocking(move || Ok::<_, LocalError>(create::make(&made, &job, &run, inputs.as_deref(), hold)))
             .await
             .map_err(|error| CreateError::Passing(Box::new(error)))??;
         if let Err(error) = self.start_shim(&folder) {

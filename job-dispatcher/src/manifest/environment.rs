@@ -1,7 +1,11 @@
 //! The environment of a job's containers: what is configured, then what Quayside sets.
 
 use protocol::{
-    names::environment,
+    job_record::ResultsBy,
+    names::{
+        environment,
+        kubernetes::{INPUTS_PATH, RESULTS_PATH},
+    },
     process::{EnvValue, EnvVar, InitContainer, Processor, hello_world},
 };
 use serde_json::{Map, Value, json};
@@ -12,12 +16,28 @@ use crate::executor::JobPlan;
 /// Linux's limit for one environment string, `NAME=value` and its end (MAX_ARG_STRLEN in `execve(2)`).
 pub const ENVIRONMENT_STRING_LIMIT: usize = 128 * 1024;
 
+/// Where a container finds the files that go between it and us.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The inputs.
+    pub inputs_file: String,
+    /// The folder for a file of each output.
+    pub results: String,
+}
+
+impl Paths {
+    /// In a pod.
+    pub fn in_pod() -> Self {
+        Self { inputs_file: INPUTS_PATH.to_owned(), results: RESULTS_PATH.to_owned() }
+    }
+}
+
 /// The main container's environment.
 ///
 /// # Errors
 /// When a value is longer than Linux takes.
-pub fn environment(plan: &JobPlan) -> Result<Vec<EnvVar>, ManifestError> {
-    let variables = [plan.process.env.clone(), own_environment(plan)].concat();
+pub fn environment(plan: &JobPlan, paths: &Paths) -> Result<Vec<EnvVar>, ManifestError> {
+    let variables = [plan.process.env.clone(), own_environment(plan, paths)].concat();
     for variable in &variables {
         let EnvValue::Value(text) = &variable.value else { continue };
         let size = variable.name.len() + text.len() + 2;
@@ -28,17 +48,31 @@ pub fn environment(plan: &JobPlan) -> Result<Vec<EnvVar>, ManifestError> {
     Ok(variables)
 }
 
-fn own_environment(plan: &JobPlan) -> Vec<EnvVar> {
+fn own_environment(plan: &JobPlan, paths: &Paths) -> Vec<EnvVar> {
     let value = |name: &str, value: String| EnvVar { name: name.to_owned(), value: EnvValue::Value(value) };
     let mut variables = Vec::new();
     variables.push(value(environment::JOB_ID, plan.job_id.to_string()));
     variables.push(value(environment::PROCESS_ID, plan.process.id.as_str().to_owned()));
     match plan.process.kind {
+        Processor::GenericImage if plan.exchange.inputs_file.is_some() => {
+            variables.push(value(environment::INPUTS_FILE, paths.inputs_file.clone()));
+        }
         Processor::GenericImage if plan.inputs.is_empty() => {}
         Processor::GenericImage => {
             variables.push(value(environment::INPUTS, Value::Object(plan.inputs.clone()).to_string()));
         }
         Processor::HelloWorld => variables.push(value(environment::HELLO_WORLD_RESULT, greeting(&plan.inputs))),
+    }
+    if let Some(plan) = &plan.exchange.uploads {
+        match plan.uploads.by {
+            ResultsBy::Files => variables.push(value(environment::RESULTS, paths.results.clone())),
+            ResultsBy::Upload | ResultsBy::Other(_) => {
+                let urls = plan.outputs.iter().filter_map(|(output, url)| Some((output, url.as_ref()?)));
+                variables.extend(
+                    urls.map(|(output, url)| value(&environment::output_url(&output.id), url.reveal().to_owned())),
+                );
+            }
+        }
     }
     variables
 }
@@ -65,7 +99,7 @@ pub(super) fn of_main_container(plan: &JobPlan) -> Result<Vec<Value>, ManifestEr
         EnvValue::Value(text) => EnvVar { value: EnvValue::Value(text.replace('$', "$$")), ..variable },
         EnvValue::Secret { .. } => variable,
     };
-    let variables = environment(plan)?.into_iter().enumerate();
+    let variables = environment(plan, &Paths::in_pod())?.into_iter().enumerate();
     let variables = variables.map(|(index, it)| if index < configured { it } else { literal(it) });
     Ok(variables.map(|variable| env_var(&variable)).collect())
 }

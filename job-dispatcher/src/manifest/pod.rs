@@ -3,7 +3,7 @@
 use protocol::{names::kubernetes as names, process::Toleration};
 use serde_json::{Map, Value, json};
 
-use super::{ManifestError, containers, security, volumes};
+use super::{ManifestError, companion, containers, security, volumes};
 use crate::executor::JobPlan;
 
 /// The pod's template.
@@ -63,6 +63,7 @@ fn spec(plan: &JobPlan) -> Result<Value, ManifestError> {
             pod[member] = json!(name);
         }
     }
+    companion::join(plan, &mut pod)?;
     Ok(pod)
 }
 

@@ -368,6 +368,7 @@ fn held_of(pod: &KubePod) -> Option<Held> {
             job_uid: owner.map(|owner| owner.uid.clone()),
             pod_name: Some(pod.name_any()),
             pod_uid: pod.uid(),
+            uploads: None,
             unknown: protocol::Unknown::new(),
         },
         terminating: pod.metadata.deletion_timestamp.is_some(),

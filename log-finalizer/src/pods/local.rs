@@ -20,7 +20,12 @@ use protocol::{
     names::kubernetes::{ANNOTATION_RESULT_MIMETYPE, ANNOTATION_RESULT_VALUE},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{fs::File, io::AsyncReadExt, task::spawn_blocking};
+use tokio::{
+    fs::{File, symlink_metadata},
+    io::AsyncReadExt,
+    task::spawn_blocking,
+};
+use tokio_util::io::ReaderStream;
 
 use super::{Cause, Container, Held, HeldPage, LogStream, Pod, PodSource, PodsError, ResultAnnotations};
 
@@ -122,6 +127,7 @@ impl FolderOf {
             pod_uid: Some(job.uid.clone()),
             job_name: job.job_name,
             job_uid: Some(job.uid),
+            uploads: None,
             unknown: protocol::Unknown::new(),
         };
         Ok(Some(Held { job: job.job_id, workload, terminating, created: Some(job.created) }))
@@ -164,6 +170,38 @@ impl PodSource for LocalPods {
             };
             let log = Log { file: opened, deframer: Deframer::default(), buffer: vec![0; CHUNK], folder, container };
             Ok(stream::try_unfold(log, Log::next).boxed())
+        }
+        .boxed()
+    }
+
+    fn file<'a>(
+        &'a self,
+        workload: &'a Workload,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<LogStream>, PodsError>> {
+        async move {
+            let failed = |source: std::io::Error| PodsError::File { name: name.to_owned(), source: source.into() };
+            let Some(folder) = self.of(workload) else { return Ok(None) };
+            // A name with a path in it would lead elsewhere, and so would a link.
+            if name.contains('/') {
+                return Ok(None);
+            }
+            let path = folder.folder.results().join(name);
+            match symlink_metadata(&path).await {
+                Err(error) if is_absent(&error) => return Ok(None),
+                Ok(told) if !told.is_file() => return Ok(None),
+                told => told.map_err(failed)?,
+            };
+            let file = File::open(path).await.map_err(failed)?;
+            let name = name.to_owned();
+            let chunks = ReaderStream::with_capacity(file, CHUNK);
+            Ok(Some(
+                chunks
+                    .map(move |chunk| {
+                        chunk.map_err(|error| PodsError::File { name: name.clone(), source: error.into() })
+                    })
+                    .boxed(),
+            ))
         }
         .boxed()
     }
@@ -325,6 +363,7 @@ mod tests {
             pod_uid: Some(uid.clone()),
             job_name,
             job_uid: Some(uid),
+            uploads: None,
             unknown: protocol::Unknown::new(),
         };
         (folder, job_id, workload)

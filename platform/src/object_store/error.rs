@@ -163,6 +163,15 @@ impl Cause {
         matches!(self, Self::NoKey)
     }
 
+    /// True of a request that was to be done only if the object is still the same.
+    pub(super) fn is_precondition(&self) -> bool {
+        match self {
+            Self::Status(status) => *status == 412,
+            Self::Refused { code, .. } => code.eq_ignore_ascii_case("PreconditionFailed"),
+            _ => false,
+        }
+    }
+
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Network(_) => true,

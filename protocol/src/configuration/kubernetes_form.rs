@@ -85,12 +85,13 @@ fn compare(root: &Node<'_>, pointer: &str, read: &Json, typed: &Json) -> bool {
             }
             is_whole
         }
-        (Json::Array(read), Json::Array(typed)) => read
-            .iter()
-            .zip(typed)
-            .enumerate()
-            .map(|(index, (read, typed))| compare(root, &format!("{pointer}/{index}"), read, typed))
-            .fold(true, |all, one| all && one),
+        (Json::Array(read), Json::Array(typed)) => {
+            let mut is_whole = true;
+            for (index, (read, typed)) in read.iter().zip(typed).enumerate() {
+                is_whole &= compare(root, &format!("{pointer}/{index}"), read, typed);
+            }
+            is_whole
+        }
         _ => true,
     }
 }

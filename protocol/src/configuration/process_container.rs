@@ -9,7 +9,10 @@ use k8s_openapi::api::core::v1::{EnvVar as KubernetesEnvVar, KeyToPath, Resource
 
 use super::{kubernetes_form, kubernetes_name, node::Node, table::Table};
 use crate::{
-    names::environment,
+    names::{
+        environment,
+        kubernetes::{OWN_PATH, OWN_PREFIX},
+    },
     process::{
         EmptyDir, EnvValue, EnvVar, ImagePullPolicy, InitContainer, Medium, Quantity, Resources, Toleration, Volume,
         VolumeSource,
@@ -50,12 +53,18 @@ fn toleration(node: &Node<'_>) -> Option<Toleration> {
 
 /// `env`.
 pub(super) fn env(node: &Node<'_>) -> Option<Vec<EnvVar>> {
-    let ours = [environment::JOB_ID, environment::PROCESS_ID, environment::INPUTS];
+    let ours = [
+        environment::JOB_ID,
+        environment::PROCESS_ID,
+        environment::INPUTS,
+        environment::INPUTS_FILE,
+        environment::RESULTS,
+    ];
     let mut seen = HashSet::new();
     let mut variables = Vec::new();
     for item in node.items()? {
         let Some(variable) = env_var(&item) else { continue };
-        if ours.contains(&variable.name.as_str()) {
+        if ours.contains(&variable.name.as_str()) || variable.name.starts_with(environment::OUTPUT_PREFIX) {
             item.warning(format!("{} is set for each job; this value has no effect", variable.name));
         } else if !seen.insert(variable.name.clone()) {
             item.warning(format!("{} is given twice; the last one counts", variable.name));
@@ -118,7 +127,7 @@ fn quantities(node: &Node<'_>) -> Option<IndexMap<String, Quantity>> {
     Some(node.table()?.entries().filter_map(amount).collect())
 }
 
-fn quantity(node: &Node<'_>) -> Option<Quantity> {
+pub(super) fn quantity(node: &Node<'_>) -> Option<Quantity> {
     let allowed = "an amount such as 500m, 2, 128Mi or 1.5G";
     if matches!(node.value.kind, ValueKind::Nil | ValueKind::Boolean(_)) {
         return node.wrong(allowed);
@@ -142,12 +151,21 @@ pub(super) fn storage(node: &Node<'_>) -> Option<Vec<Volume>> {
 
 fn volume(node: &Node<'_>) -> Option<Volume> {
     let table = node.table()?;
-    let name = table.require("name", kubernetes_name::LABEL).and_then(|node| kubernetes_name::label(&node));
+    let name = table.require("name", kubernetes_name::LABEL).and_then(|node| free_label(&node));
     let mount_path = table.require("mount_path", "an absolute path in the container").and_then(|node| path(&node));
     let read_only = kubernetes_form::either(&table, "read_only", "readOnly").and_then(|node| node.boolean());
     let source = volume_source(node, &table);
     table.finish();
     Some(Volume { name: name?, mount_path: mount_path?, read_only: read_only.unwrap_or(false), source: source? })
+}
+
+/// A name that is none of ours.
+fn free_label(node: &Node<'_>) -> Option<String> {
+    let name = kubernetes_name::label(node)?;
+    if name.starts_with(OWN_PREFIX) {
+        node.mistake(format!("begins with {OWN_PREFIX}, which is kept for Quayside; allowed: another name"));
+    }
+    Some(name)
 }
 
 fn volume_source(node: &Node<'_>, table: &Table<'_>) -> Option<VolumeSource> {
@@ -222,7 +240,7 @@ pub(super) fn init_containers(node: &Node<'_>, volumes: &[Volume], taken: &str) 
 
 fn init_container(node: &Node<'_>, volumes: &[Volume]) -> Option<InitContainer> {
     let table = node.table()?;
-    let name = table.require("name", kubernetes_name::LABEL).and_then(|node| kubernetes_name::label(&node));
+    let name = table.require("name", kubernetes_name::LABEL).and_then(|node| free_label(&node));
     let image = table.require("image", "an image").and_then(|node| node.text());
     let image_pull_policy = table.read("imagePullPolicy", |node| node.word(&ImagePullPolicy::WORDS));
     let command = table.read("command", Node::scalar_texts).unwrap_or_default();
@@ -249,6 +267,9 @@ fn path(node: &Node<'_>) -> Option<String> {
     let path = node.text()?;
     if path.contains(':') {
         return node.wrong("a path without colon");
+    }
+    if path == OWN_PATH || path.strip_prefix(OWN_PATH).is_some_and(|rest| rest.starts_with('/')) {
+        node.mistake(format!("is in {OWN_PATH}, which is kept for Quayside; allowed: another path"));
     }
     if path.starts_with('/') {
         return Some(path);

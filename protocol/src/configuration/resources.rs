@@ -7,12 +7,13 @@ use super::{
     node::Node,
     process_container::{env, init_containers, resources as resource_amounts, storage, tolerations},
     process_description::description,
+    process_exchange::exchange,
     process_pod,
     table::Table,
 };
 use crate::{
     names::kubernetes::main_container,
-    process::{ProcessDefinition, ProcessId, Processor, Resources, hello_world},
+    process::{Exchange, ProcessDefinition, ProcessId, Processor, Resources, hello_world},
 };
 
 const GENERIC_IMAGE: &str = "GenericImageProcessor";
@@ -87,6 +88,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
             let init_containers = table
                 .read("init_containers", |node| init_containers(node, &storage, main_container(&kind)))
                 .unwrap_or_default();
+            let exchange = exchange(table, description.as_ref());
             Some(ProcessDefinition {
                 id: id?,
                 description: description?,
@@ -102,6 +104,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
                 init_containers,
                 tolerations,
                 pod: process_pod::container(table),
+                exchange,
             })
         }
         Processor::HelloWorld => {
@@ -110,9 +113,20 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
             {
                 node.warning("has no effect: hello world never asks for the token");
             }
-            for key in
-                ["metadata", "env", "resources", "storage", "init_containers", "args", "working_dir", "workingDir"]
-            {
+            for key in [
+                "metadata",
+                "env",
+                "resources",
+                "storage",
+                "init_containers",
+                "args",
+                "working_dir",
+                "workingDir",
+                "inputs_as",
+                "results",
+                "results_limit",
+                "collect_seconds",
+            ] {
                 if let Some(node) = table.get(key) {
                     node.warning(format!("has no effect for {HELLO_WORLD}"));
                 }
@@ -133,6 +147,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
                 init_containers: Vec::new(),
                 tolerations,
                 pod: process_pod::pod(table),
+                exchange: Exchange::default(),
             })
         }
     }

@@ -29,5 +29,18 @@ pub const JOB_ID: &str = "PYGEOAPI_JOB_ID";
 pub const PROCESS_ID: &str = "PYGEOAPI_PROCESS_ID";
 /// In the generic main container: the inputs, as one JSON object; absent when there are none.
 pub const INPUTS: &str = "PYGEOAPI_K8S_MANAGER_INPUTS";
+/// In the generic main container: path of the file with the inputs as one JSON object, where they are not in [`INPUTS`].
+pub const INPUTS_FILE: &str = "PYGEOAPI_K8S_MANAGER_INPUTS_FILE";
+/// In the main container of a process with `results: files`: the folder for a file of each output.
+pub const RESULTS: &str = crate::companion::RESULTS;
+/// What the name of an output's variable begins with (see [`output_url`]).
+pub const OUTPUT_PREFIX: &str = "QUAYSIDE_OUTPUT_";
 /// In the hello-world container: the finished result document, so that no input is ever part of a shell text.
 pub const HELLO_WORLD_RESULT: &str = "QUAYSIDE_HELLO_WORLD_RESULT";
+
+/// In the main container of a process with `results: upload`: the presigned URL to which the output is sent with PUT. All but ASCII
+/// letters and digits of its id is written `_`, letters as capitals.
+pub fn output_url(output: &str) -> String {
+    let plain = output.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    format!("{OUTPUT_PREFIX}{}_URL", plain.collect::<String>())
+}

@@ -35,6 +35,26 @@ pub const ANNOTATION_VALUE_LIMIT: usize = 32 * 1024;
 /// How the original wrote times into annotations: `%Y-%m-%dT%H:%M:%S.%fZ`.
 pub const ANNOTATION_TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S.%6fZ";
 
+/// Where what a job uploads goes: [`crate::job_record::Uploads`] as text.
+pub const ANNOTATION_UPLOADS: &str = "quayside.dev/uploads";
+/// Name of the init container that writes the inputs into a file, and of the volume with that file.
+pub const COMPANION_INPUTS: &str = "quayside-inputs";
+/// Name of the sidecar that stores files of outputs, and of the volume with these files.
+pub const COMPANION_RESULTS: &str = "quayside-results";
+/// What the names of containers and volumes of ours begin with.
+pub const OWN_PREFIX: &str = "quayside-";
+/// What paths of ours in a container begin with.
+pub const OWN_PATH: &str = "/quayside";
+/// The file with the inputs, in every container that is the process's own.
+pub const INPUTS_PATH: &str = "/quayside/inputs/inputs.json";
+/// The folder for a file of each output.
+pub const RESULTS_PATH: &str = "/quayside/results";
+
+/// True of a container of ours: its log is none of the job's.
+pub fn is_companion(container: &str) -> bool {
+    container.starts_with(OWN_PREFIX)
+}
+
 /// Keeps a pod until its log is stored.
 pub const POD_FINALIZER: &str = "pygeoapi.io/finalizer-log-retrieval";
 

@@ -5,6 +5,7 @@
 //! <prefix>quayside/<spread>/<job>/inputs                  inputs too large for the request
 //! <prefix>quayside/<spread>/<job>/log/<epoch>/<n>         parts of a followed log
 //! <prefix>quayside/<spread>/<job>/results/<epoch>/<output>
+//! <prefix>quayside/<spread>/<job>/uploads/<epoch>/<output>   what a job puts itself, until it is copied to the results
 //! <prefix>quayside/<spread>/<job>/manifest/<epoch>.json   written before the seal
 //! <prefix>quayside/<spread>/<job>/manifest.json           written after the seal, by its winner
 //! ```
@@ -43,6 +44,16 @@ pub fn results_prefix(prefix: &str, job: &JobId) -> String {
 /// One output.
 pub fn result(prefix: &str, job: &JobId, epoch: &Epoch, output: &str) -> String {
     format!("{}{}/{}", results_prefix(prefix, job), epoch.as_str(), token(output))
+}
+
+/// What the keys of everything that a job uploaded start with; ends with `/`.
+pub fn uploads_prefix(prefix: &str, job: &JobId) -> String {
+    format!("{}uploads/", job_prefix(prefix, job))
+}
+
+/// Where a job puts an output itself. What counts is copied from here once the job has ended.
+pub fn upload(prefix: &str, job: &JobId, epoch: &Epoch, output: &str) -> String {
+    format!("{}{}/{}", uploads_prefix(prefix, job), epoch.as_str(), token(output))
 }
 
 /// What the keys of the manifests of all attempts at storing a job start with; ends with `/`.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::packages::{Packages, run};
+use crate::companion;
 
 /// The image of the container that holds a pod's namespaces.
 pub(super) const PAUSE: &str = "quayside.test/pause:1";
@@ -26,6 +27,8 @@ pub struct Image<'a> {
     pub name: &'a str,
     /// A folder with the file system.
     pub root: &'a Path,
+    /// The program that runs whatever arguments a container gives; empty: the first of them, or of `command`.
+    pub entrypoint: &'a [&'a str],
     /// The command that runs when a container names none.
     pub command: &'a [&'a str],
 }
@@ -39,7 +42,7 @@ impl Image<'_> {
         tar(folder, &layer_name, &["-C", &root, "."]).await?;
         let config = json!({
             "architecture": architecture(), "os": "linux", "created": "2026-01-01T00:00:00Z",
-            "config": { "Cmd": self.command, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"] },
+            "config": { "Entrypoint": self.entrypoint, "Cmd": self.command, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"] },
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(&fs::read(&layer)?))] },
         })
         .to_string();
@@ -51,7 +54,8 @@ impl Image<'_> {
     }
 }
 
-/// Makes the images that every real node has, and returns their archives: `busybox:1`, `bash:5`, and the pause image.
+/// Makes the images that every real node has, and returns their archives: `busybox:1`, `bash:5`, the
+/// companion's and the pause image.
 pub(super) async fn standard(packages: &Packages, folder: &Path) -> Result<Vec<PathBuf>> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -66,12 +70,17 @@ pub(super) async fn standard(packages: &Packages, folder: &Path) -> Result<Vec<P
     copy_program(&packages.bash(), &bash.join("usr/local/bin/bash"))?;
     symlink("/usr/local/bin/bash", bash.join("bin/bash"))?;
 
+    let companion = folder.join("companion.root");
+    fs::create_dir_all(&companion)?;
+    copy_program(&companion::build().await?, &companion.join("quayside-companion"))?;
+
     // Its own signal handler, since the first process of a pid namespace ignores TERM without one; the shell reaps.
     let pause = ["/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 2147483647 & wait $!; done"];
     let images = [
-        Image { name: "busybox:1", root: &busybox, command: &["sh"] },
-        Image { name: "bash:5", root: &bash, command: &["bash"] },
-        Image { name: PAUSE, root: &busybox, command: &pause },
+        Image { name: "busybox:1", root: &busybox, entrypoint: &[], command: &["sh"] },
+        Image { name: "bash:5", root: &bash, entrypoint: &[], command: &["bash"] },
+        Image { name: PAUSE, root: &busybox, entrypoint: &[], command: &pause },
+        Image { name: &companion::image(), root: &companion, entrypoint: &["/quayside-companion"], command: &[] },
     ];
     let mut archives = Vec::new();
     for (number, image) in images.iter().enumerate() {

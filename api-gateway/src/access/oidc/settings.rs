@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use url::{Host, Url};
 
 /// Settings `gateway.oidc`: whose tokens are taken beside our own.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OidcSettings {
     /// The issuer, exactly as its tokens name it; unset: none.
@@ -19,6 +19,7 @@ pub struct OidcSettings {
     pub processes_claim: Option<String>,
     /// What values of that claim stand for; empty: they are ids of processes, `*` being all.
     #[serde(deserialize_with = "rules")]
+    #[schemars(with = "Vec<String>")]
     pub processes: Vec<ProcessRule>,
     /// Path of the claim that says whose a job is.
     pub owner_claim: String,

@@ -36,6 +36,7 @@ pub(super) fn observe<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>) -> Opt
         suspended: job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
         queue: job.labels().get(names::LABEL_QUEUE).cloned(),
         retries: retries(job),
+        uploads: job.annotations().get(names::ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods,
     })
 }

@@ -200,7 +200,8 @@ fn slim_job(mut job: Job) -> Job {
     job.spec = Some(JobSpec { suspend, backoff_limit, ..JobSpec::default() });
     job.metadata.managed_fields = None;
     if let Some(annotations) = &mut job.metadata.annotations {
-        annotations.retain(|name, _| name == names::ANNOTATION_PROCESS_ID);
+        annotations
+            .retain(|name, _| [names::ANNOTATION_PROCESS_ID, names::ANNOTATION_UPLOADS].contains(&name.as_str()));
     }
     job
 }

@@ -5,6 +5,7 @@ use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::fs::DirBuilderExt,
+    path::PathBuf,
 };
 
 use jiff::Timestamp;
@@ -17,15 +18,16 @@ use protocol::{
 
 use super::{LocalError, files, settle::settle};
 use crate::{
+    exchange::InputsFile,
     executor::{CreateError, JobPlan},
-    manifest::{self, ManifestError},
+    manifest::{self, ManifestError, Paths},
 };
 
 /// `PATH` where the dispatcher itself has none.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What goes into the folder.
-pub(super) fn describe(plan: &JobPlan) -> Result<(LocalJob, Run), CreateError> {
+pub(super) fn describe(plan: &JobPlan, folder: &Folder) -> Result<(LocalJob, Run), CreateError> {
     let process = &plan.process;
     let uid = new_uid();
     let mut command = manifest::command(process);
@@ -39,7 +41,9 @@ pub(super) fn describe(plan: &JobPlan) -> Result<(LocalJob, Run), CreateError> {
     // First, so that a configured one takes its place.
     let path = std::env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned());
     let mut environment = vec![("PATH".to_owned(), path)];
-    for EnvVar { name, value } in manifest::environment(plan).map_err(not_a_job)? {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let paths = Paths { inputs_file: text(folder.inputs()), results: text(folder.results()) };
+    for EnvVar { name, value } in manifest::environment(plan, &paths).map_err(not_a_job)? {
         match value {
             EnvValue::Value(value) => environment.push((name, value)),
             EnvValue::Secret { name: secret, key } => {
@@ -70,9 +74,15 @@ fn annotations(plan: &JobPlan) -> Result<BTreeMap<String, String>, CreateError> 
 }
 
 /// Makes the folder; the rename decides who made it.
-pub(super) fn make(folder: &Folder, job: &LocalJob, run: &Run, hold: bool) -> Result<(), CreateError> {
+pub(super) fn make(
+    folder: &Folder,
+    job: &LocalJob,
+    run: &Run,
+    inputs: Option<&str>,
+    hold: bool,
+) -> Result<(), CreateError> {
     let new = Folder::at(folder.path().with_file_name(NEW).join(&job.uid));
-    let filled = fill(&new, job, run, hold).and_then(|()| match fs::rename(new.path(), folder.path()) {
+    let filled = fill(&new, job, run, inputs, hold).and_then(|()| match fs::rename(new.path(), folder.path()) {
         Ok(()) => Ok(true),
         Err(error) if is_taken(&error) => Ok(false),
         Err(source) => Err(LocalError::Write { path: folder.path().to_owned(), source }),
@@ -88,10 +98,14 @@ pub(super) fn make(folder: &Folder, job: &LocalJob, run: &Run, hold: bool) -> Re
     }
 }
 
-fn fill(new: &Folder, job: &LocalJob, run: &Run, hold: bool) -> Result<(), LocalError> {
-    for dir in [new.path().to_owned(), new.work()] {
+fn fill(new: &Folder, job: &LocalJob, run: &Run, inputs: Option<&str>, hold: bool) -> Result<(), LocalError> {
+    for dir in [new.path().to_owned(), new.work(), new.results()] {
         let made = DirBuilder::new().mode(0o700).create(&dir);
         made.map_err(|source| LocalError::Write { path: dir, source })?;
+    }
+    if let Some(text) = inputs {
+        let path = new.inputs();
+        fs::write(&path, text).map_err(|source| LocalError::Write { path, source })?;
     }
     files::mark(&new.lock())?;
     files::mark(&new.log())?;
@@ -100,6 +114,14 @@ fn fill(new: &Folder, job: &LocalJob, run: &Run, hold: bool) -> Result<(), Local
     }
     files::write(&new.run(), run)?;
     files::write(&new.job(), job)
+}
+
+/// What goes into the file with the inputs. One that is in the bucket is read by whoever makes the plan.
+pub(super) fn inputs(plan: &JobPlan) -> Option<String> {
+    match plan.exchange.inputs_file.as_ref()? {
+        InputsFile::Text(text) => Some(text.clone()),
+        InputsFile::Stored { .. } => None,
+    }
 }
 
 /// Removes a folder whose shim could not be started, unless another replica started one.

@@ -1,6 +1,9 @@
 //! From the files of a folder to an observation: pure.
 
-use protocol::local::{Exit, NAMESPACE, pod_name};
+use protocol::{
+    local::{Exit, NAMESPACE, pod_name},
+    names::kubernetes::ANNOTATION_UPLOADS,
+};
 
 use super::files::Level;
 use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
@@ -38,6 +41,7 @@ pub(super) fn observe(level: &Level) -> Observation {
         suspended: false,
         queue: None,
         retries: 0,
+        uploads: job.annotations.get(ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods: vec![pod],
     }
 }

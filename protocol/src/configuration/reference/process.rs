@@ -153,6 +153,33 @@ pub(super) const SECTIONS: &[Section] = &[
             )
             .or("failOnExitCodes"),
             Key::new(
+                "inputs_as",
+                "`auto`, `environment`, `file`",
+                Value("auto"),
+                "How inputs reach the container: in `PYGEOAPI_K8S_MANAGER_INPUTS`, or in the file that `PYGEOAPI_K8S_MANAGER_INPUTS_FILE` names. `auto` takes \
+                 the file where they do not fit into one environment variable (128 KiB); with `environment` such an execution fails with `ConfigError`.",
+            ),
+            Key::new(
+                "results",
+                "`markers`, `files`, `upload`",
+                Value("markers"),
+                "How outputs come out of the container: printed after the log marker; as a file of each output's name in the folder \
+                 `QUAYSIDE_RESULTS`; or sent with PUT to the URL `QUAYSIDE_OUTPUT_<ID>_URL` of each.",
+            ),
+            Key::new(
+                "results_limit",
+                "an amount such as `2Gi`",
+                Nothing,
+                "With `results: files`: what all files together may take on the node; a pod that takes more is evicted.",
+            ),
+            Key::new(
+                "collect_seconds",
+                "1 to 86400",
+                Value("120"),
+                "With `results: files`: how long storing the files may take after the container has ended. So long may a dismissed job's container \
+                 go on that does not end when asked to.",
+            ),
+            Key::new(
                 "queue_name",
                 "name of a `LocalQueue` of Kueue",
                 Nothing,

@@ -80,6 +80,11 @@ impl Places {
         self.short.join("containerd.sock")
     }
 
+    /// The folder with the networks of all pods, each a file to enter it by.
+    pub(in crate::cluster) fn pod_networks(&self) -> PathBuf {
+        self.short.join("containerd/io.containerd.grpc.v1.cri/netns")
+    }
+
     pub(super) fn kubelet(&self) -> PathBuf {
         self.short.join("kubelet")
     }
