@@ -347,6 +347,7 @@ pub fn status_of_failure(reason: Option<Reason>) -> StatusCode {
             | Reason::Unschedulable
             | Reason::Deadline
             | Reason::Evicted
+            | Reason::Preempted
             | Reason::NodeLost
             | Reason::Deleted
             | Reason::ConfigError

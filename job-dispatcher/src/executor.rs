@@ -73,6 +73,8 @@ pub struct Observation {
     pub suspended: bool,
     /// The queue that it waits in before it may run.
     pub queue: Option<String>,
+    /// How many pods that fail are followed by another one.
+    pub retries: u32,
     /// Where it puts its outputs itself, as the object says.
     pub uploads: Option<Uploads>,
     /// Its pods, oldest first.
@@ -106,6 +108,10 @@ pub struct PodObservation {
     pub created: Timestamp,
     /// True once its deletion was asked for.
     pub terminating: bool,
+    /// When it ought to be gone, once its deletion was asked for.
+    pub gone_by: Option<Timestamp>,
+    /// Why Kubernetes itself ended it, if it did.
+    pub disruption: Option<Disruption>,
     /// The pod's own reason, such as `Evicted`.
     pub reason: Option<String>,
     /// The pod's own message.
@@ -116,6 +122,16 @@ pub struct PodObservation {
     pub containers: Vec<ContainerObservation>,
 }
 
+/// A pod was ended by Kubernetes itself
+/// (<https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disruption {
+    /// The condition's reason, such as `PreemptionByScheduler`.
+    pub reason: String,
+    /// The condition's message.
+    pub message: String,
+}
+
 /// What is seen of one container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerObservation {
@@ -123,6 +139,8 @@ pub struct ContainerObservation {
     pub name: String,
     /// Its image.
     pub image: String,
+    /// Its limit of memory, as Kubernetes writes it.
+    pub memory_limit: Option<String>,
     /// True of an init container.
     pub init: bool,
     /// Its state.
@@ -199,6 +217,9 @@ pub enum CreateError {
         /// The sentence for a person.
         message: String,
     },
+    /// A quota forbids it: it will work once other jobs are gone, or the quota is raised.
+    #[error("{0}")]
+    Quota(String),
     /// It may work later.
     #[error("the job can't be created now")]
     Passing(#[source] Box<dyn std::error::Error + Send + Sync>),

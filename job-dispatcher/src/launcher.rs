@@ -10,8 +10,8 @@ use platform::{
     job_store::{Advanced, JobStore, JobStoreError, Step, Stored},
 };
 use protocol::{
-    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId,
-    job_record::{ArchiveState, Phase, Reason, Uploads, Workload},
+    Event, ExecutionRequest, JobId, JobRecord, ProcessDefinition, ProcessId, Unknown,
+    job_record::{ArchiveState, HeldUp, Phase, Reason, Uploads, Workload},
     names::kubernetes::job_name,
 };
 use tokio::{runtime::Handle, time::Instant};
@@ -37,6 +37,8 @@ pub struct Launcher {
     pub processes: Arc<IndexMap<ProcessId, ProcessDefinition>>,
     /// Prefix of the Jobs' names.
     pub job_name_prefix: String,
+    /// How long a quota may keep a job from being launched.
+    pub quota_deadline: Duration,
     /// How inputs and results are exchanged with jobs.
     pub terms: Terms,
     /// Tells when a job has ended.
@@ -265,6 +267,10 @@ impl Launcher {
                 None => Err(LaunchError::NotOurs),
             },
             Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await.map(|()| false),
+            Err(CreateError::Quota(message)) => {
+                self.hold_up(&id, Reason::QuotaExceeded, &message).await?;
+                Err(LaunchError::Create(CreateError::Quota(message)))
+            }
             Err(passing @ CreateError::Passing(_)) => Err(LaunchError::Create(passing)),
         }
     }
@@ -280,7 +286,9 @@ impl Launcher {
                 let mut record = stored.record.next(Timestamp::now());
                 record.attempt += 1;
                 record.workload = Some(Workload::new(self.executor.kind(), &place.namespace, &place.name));
-                record.message = Some("the job is being launched".to_owned());
+                if record.held_up.is_none() {
+                    record.message = Some("the job is being launched".to_owned());
+                }
                 Step::Write(Event::Launching, Box::new(record))
             })
             .await?;
@@ -315,6 +323,7 @@ impl Launcher {
                     workload.job_uid = Some(uid.to_owned());
                     workload.uploads.clone_from(&uploads);
                 }
+                record.held_up = None;
                 record.message = Some(LAUNCHED.to_owned());
                 Step::Write(Event::Launching, Box::new(record))
             })
@@ -364,6 +373,13 @@ impl Launcher {
         }
     }
 
+    /// Tells what keeps the job from being launched, or fails it when that takes too long.
+    async fn hold_up(&self, id: &JobId, reason: Reason, why: &str) -> Result<(), LaunchError> {
+        let step = |stored: &Stored| held_up(&stored.record, reason, why, Timestamp::now(), self.quota_deadline);
+        self.store.advance(id, step).await?;
+        Ok(())
+    }
+
     async fn fail(&self, id: &JobId, reason: Reason, message: String) -> Result<(), LaunchError> {
         info!(%reason, %message, "the job can't run");
         self.store.advance(id, |stored| end(&stored.record, reason, message.clone())).await?;
@@ -371,10 +387,31 @@ impl Launcher {
     }
 }
 
+/// What to write about a job that can't be launched yet: pure.
+fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timestamp, limit: Duration) -> Step {
+    if record.phase() >= Phase::Ended {
+        return Step::Leave;
+    }
+    let known = record.held_up.clone().filter(|held_up| held_up.reason == reason);
+    let held_up = known.unwrap_or(HeldUp { reason, since: now, unknown: Unknown::new() });
+    if now.duration_since(held_up.since).unsigned_abs() >= limit {
+        return end(record, reason, format!("not launched within {} s: {why}", limit.as_secs_f64()));
+    }
+    let message = format!("the job waits until it may be launched ({reason}): {why}");
+    if record.held_up.as_ref() == Some(&held_up) && record.message.as_deref() == Some(message.as_str()) {
+        return Step::Leave;
+    }
+    let mut next = record.next(now);
+    (next.held_up, next.message) = (Some(held_up), Some(message));
+    Step::Write(Event::Progress, Box::new(next))
+}
+
 /// How long to wait before a launch is tried again.
 pub(crate) fn retry_limit(error: &LaunchError) -> Duration {
     match error {
         LaunchError::Terminating => Duration::from_secs(2),
+        // Room in a quota comes whenever another job goes.
+        LaunchError::Create(CreateError::Quota(_)) => Duration::from_secs(15),
         _ => Duration::from_secs(60),
     }
 }
@@ -408,6 +445,7 @@ mod tests {
             state: JobState::Active,
             suspended: false,
             queue: None,
+            retries: 0,
             uploads: None,
             pods: vec![],
         }
@@ -432,5 +470,23 @@ mod tests {
         let record = record(2, Some("b"));
         assert_eq!(next(&record, Some(&there(&record, "b", false)), NOW), Next::Hold);
         assert_eq!(next(&record, Some(&there(&record, "a", false)), NOW), Next::DeleteOther { uid: "a".into() });
+    }
+
+    #[test]
+    fn a_job_that_a_quota_forbids_says_so_once_and_fails_in_the_end() {
+        let limit = Duration::from_secs(100);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let Step::Write(Event::Progress, waiting) =
+            held_up(&record(1, None), Reason::QuotaExceeded, "q", at(10), limit)
+        else {
+            panic!("not told")
+        };
+        assert_eq!(waiting.held_up.as_ref().map(|held_up| held_up.since), Some(at(10)));
+        assert!(matches!(held_up(&waiting, Reason::QuotaExceeded, "q", at(109), limit), Step::Leave));
+        let Step::Write(Event::Ended, failed) = held_up(&waiting, Reason::QuotaExceeded, "q", at(110), limit) else {
+            panic!("not failed")
+        };
+        assert_eq!(failed.outcome.and_then(|outcome| outcome.reason), Some(Reason::QuotaExceeded));
+        assert_eq!(failed.held_up, None);
     }
 }

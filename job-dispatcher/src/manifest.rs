@@ -6,6 +6,7 @@ mod companion;
 mod containers;
 mod environment;
 mod pod;
+mod retries;
 mod security;
 mod volumes;
 
@@ -61,11 +62,11 @@ pub fn job(plan: &JobPlan) -> Result<Job, ManifestError> {
             "annotations": own_annotations(plan, annotations.clone()),
         },
         "spec": {
-            "backoffLimit": 0,
             "ttlSecondsAfterFinished": TTL_SECONDS,
             "template": pod::template(plan, &labels, &annotations)?,
         },
     });
+    retries::put(&mut job["spec"], &options.retries, names::main_container(&plan.process.kind));
     if let Some(seconds) = options.active_deadline_seconds {
         job["spec"]["activeDeadlineSeconds"] = seconds.into();
     }

@@ -1,5 +1,8 @@
 //! What an observation means: pure.
 
+mod pod;
+mod waiting;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +12,11 @@ use protocol::{
     names::kubernetes::{COMPANION_INPUTS, COMPANION_RESULTS},
 };
 
+pub use self::pod::LOST_AFTER;
+use self::{
+    pod::{is_lost, of_pod},
+    waiting::not_started,
+};
 use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
 
 /// What is to be told of a job.
@@ -27,6 +35,17 @@ pub enum Judgement {
         started: Timestamp,
         /// In which pod.
         pod: PodName,
+        /// `attempt 2 of 3`; none where there is only one.
+        attempt: Option<String>,
+    },
+    /// A pod failed, and another one will follow it.
+    Retrying {
+        /// When its main container started, if it did.
+        started: Option<Timestamp>,
+        /// The pod that failed.
+        pod: PodName,
+        /// Which attempt failed, and why.
+        message: String,
     },
     /// The execution ended.
     Ended(Box<Ended>),
@@ -59,37 +78,87 @@ pub struct Ended {
     pub is_proven: bool,
 }
 
+/// The longest pause that the Job controller makes before it replaces a failed pod.
+const REPLACED_WITHIN: Duration = Duration::from_secs(600);
+
 /// Judges what is seen of a job at `now`. A pod whose containers have not started after the job was seen for
 /// `start_deadline` has failed.
 pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadline: Duration) -> Judgement {
     let pod = seen.pods.last();
     let started = pod.and_then(started);
+    let attempt = attempt(seen);
     let verdict = match &seen.state {
         JobState::Complete => Some((success(), false)),
         JobState::Failed { reason, message } => Some((failure(pod, reason, message), false)),
-        // With `backoffLimit: 0` the end of the pod is the end of the Job: there is no need to wait for its condition.
         // Its pods are on their way out, and their end is not the Job's.
         JobState::Active if seen.suspended => return Judgement::Suspended { queue: seen.queue.clone() },
         JobState::Active => match pod {
-            Some(pod) if all_terminated(pod) => Some((by_containers(pod).unwrap_or_else(success), false)),
-            Some(pod) if init_failed(pod) => by_containers(pod).map(|outcome| (outcome, false)),
-            _ if started.is_none() && seen_for >= start_deadline => Some((not_started(pod, start_deadline), true)),
+            // Its node will not tell how it ended.
+            Some(pod) if is_lost(pod, now) => Some((lost(pod), true)),
+            // The Job counts it as failed however it ends, and says so; its last words may not be those of its end.
+            Some(pod) if pod.terminating => None,
+            Some(pod) if all_terminated(pod) || init_failed(pod) => match by_containers(pod) {
+                None => Some((success(), false)),
+                // Without retries the end of the pod is the end of the Job: there is no need to wait for its condition.
+                Some(outcome) if seen.retries == 0 => Some((outcome, false)),
+                Some(outcome) if is_older(finished(pod), now, REPLACED_WITHIN + start_deadline) => {
+                    Some((outcome, true))
+                }
+                Some(outcome) => {
+                    let message = format!("{} failed: {}", attempt.unwrap_or_default(), outcome.message);
+                    let pod = PodName { name: pod.name.clone(), uid: pod.uid.clone() };
+                    return Judgement::Retrying { started, pod, message };
+                }
+            },
+            _ if started.is_none() && is_overdue(seen, now, seen_for, start_deadline) => {
+                Some((not_started(pod, start_deadline), true))
+            }
             _ => None,
         },
     };
     let pod_name = pod.map(|pod| PodName { name: pod.name.clone(), uid: pod.uid.clone() });
     match (verdict, started, pod_name) {
         (Some((outcome, must_be_deleted)), started, pod_name) => Judgement::Ended(Box::new(Ended {
-            outcome,
+            outcome: with_attempt(outcome, attempt.as_deref()),
             started,
             finished: pod.and_then(finished).unwrap_or(now),
             pod: pod_name,
             must_be_deleted,
             is_proven: pod.is_some_and(|pod| all_terminated(pod) || init_failed(pod)),
         })),
-        (None, Some(started), Some(pod)) => Judgement::Running { started, pod },
+        (None, Some(started), Some(pod)) => Judgement::Running { started, pod, attempt },
         (None, _, _) => Judgement::Waiting,
     }
+}
+
+/// The first pod's time is counted from when this process saw the job; that of later ones from when they were made.
+fn is_overdue(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadline: Duration) -> bool {
+    match seen.pods.as_slice() {
+        [_, .., last] => is_older(Some(last.created), now, start_deadline),
+        _ => seen_for >= start_deadline,
+    }
+}
+
+fn is_older(time: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
+    time.is_some_and(|time| now.duration_since(time).unsigned_abs() >= age && now > time)
+}
+
+fn attempt(seen: &Observation) -> Option<String> {
+    (seen.retries > 0).then(|| format!("attempt {} of {}", seen.pods.len().max(1), seen.retries + 1))
+}
+
+fn with_attempt(outcome: Outcome, attempt: Option<&str>) -> Outcome {
+    match attempt {
+        Some(attempt) => Outcome { message: format!("{attempt}: {}", outcome.message), ..outcome },
+        None => outcome,
+    }
+}
+
+fn lost(pod: &PodObservation) -> Outcome {
+    let details = of_pod(pod).map(|(_, message)| format!(": {message}")).unwrap_or_default();
+    let limit = LOST_AFTER.as_secs();
+    let message = format!("the pod was deleted, and its node has not said for {limit} s that it ended{details}");
+    outcome(Some(Reason::NodeLost), None, message)
 }
 
 fn success() -> Outcome {
@@ -159,7 +228,11 @@ fn container_failure(
             format!("the files of the outputs could not be stored (exit code {exit_code}){details}"),
         ),
         Some("OOMKilled") => {
-            (Reason::OOMKilled, format!("the {kind} '{name}' was killed: it used more memory than its limit"))
+            let limit = container.memory_limit.as_deref().map(|limit| format!(" of {limit}")).unwrap_or_default();
+            (Reason::OOMKilled, format!("the {kind} '{name}' was killed: it used more memory than its limit{limit}"))
+        }
+        Some("ContainerStatusUnknown") => {
+            (Reason::NodeLost, format!("the node does not know any more how the {kind} '{name}' ended{details}"))
         }
         Some("StartError" | "ContainerCannotRun") => {
             (Reason::StartError, format!("the {kind} '{name}' could not be started (exit code {exit_code}){details}"))
@@ -182,71 +255,31 @@ fn failure(pod: Option<&PodObservation>, reason: &str, message: &str) -> Outcome
     let Some(pod) = pod else {
         return because(Reason::Deleted, format!("the pod of the Job is gone: {message}"));
     };
-    if pod.reason.as_deref() == Some("Evicted") {
-        let details = pod.message.as_deref().unwrap_or("no details are known");
-        return because(Reason::Evicted, format!("the pod was evicted: {details}"));
+    if let Some((reason, message)) = of_pod(pod) {
+        return because(reason, message);
     }
-    if pod.reason.as_deref() == Some("NodeLost") {
-        return because(Reason::NodeLost, "the node that ran the pod was lost".to_owned());
+    if pod.terminating && !is_oom_killed(pod) {
+        return because(Reason::Deleted, "the pod was deleted while it ran".to_owned());
     }
-    by_containers(pod).unwrap_or_else(|| {
-        if pod.terminating {
-            because(Reason::Deleted, "the pod was deleted while it ran".to_owned())
-        } else {
-            let details = pod.message.as_deref().unwrap_or(message);
-            because(Reason::JobFailed, format!("the Job failed ({reason}): {details}"))
-        }
-    })
+    let Some(ended) = by_containers(pod) else {
+        let details = pod.message.as_deref().unwrap_or(message);
+        return because(Reason::JobFailed, format!("the Job failed ({reason}): {details}"));
+    };
+    if reason == "PodFailurePolicy" {
+        return Outcome { message: format!("{}; it is not tried again after this code", ended.message), ..ended };
+    }
+    ended
 }
 
-/// Why a pod has not started in time, from what it waits for.
-fn not_started(pod: Option<&PodObservation>, deadline: Duration) -> Outcome {
-    let limit = format!("not started within {} s", deadline.as_secs_f64());
-    let because = |reason, what: String| outcome(Some(reason), None, format!("{limit}: {what}"));
-    let Some(pod) = pod else { return because(Reason::Deadline, "the Job has no pod".to_owned()) };
-    if let Some(why) = &pod.unschedulable {
-        return because(Reason::Unschedulable, why.clone());
-    }
-    let waiting = pod.containers.iter().find_map(|container| match &container.state {
-        ContainerState::Waiting { reason: Some(reason), message }
-            if !matches!(reason.as_str(), "PodInitializing" | "ContainerCreating") =>
-        {
-            Some((container, reason.as_str(), message.as_deref().unwrap_or("no details are known")))
-        }
-        _ => None,
-    });
-    let Some((container, reason, details)) = waiting else {
-        return because(Reason::Deadline, "the pod's containers are still being created".to_owned());
-    };
-    match reason {
-        "ErrImagePull"
-        | "ImagePullBackOff"
-        | "InvalidImageName"
-        | "ErrImageNeverPull"
-        | "RegistryUnavailable"
-        | "ImageInspectError"
-        | "SignatureValidationFailed" => because(
-            Reason::ImagePull,
-            format!(
-                "the image '{}' of container '{}' can't be pulled ({reason}): {details}",
-                container.image, container.name
-            ),
-        ),
-        "CreateContainerConfigError" | "CreateContainerError" => because(
-            Reason::ConfigError,
-            format!("container '{}' can't be created ({reason}): {details}", container.name),
-        ),
-        "RunContainerError" | "StartError" => because(
-            Reason::StartError,
-            format!("container '{}' can't be started ({reason}): {details}", container.name),
-        ),
-        _ => because(Reason::Deadline, format!("container '{}' waits ({reason}): {details}", container.name)),
-    }
+fn is_oom_killed(pod: &PodObservation) -> bool {
+    let is_oom = |state: &ContainerState| matches!(state, ContainerState::Terminated { reason: Some(reason), .. } if reason == "OOMKilled");
+    pod.containers.iter().any(|container| is_oom(&container.state))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Disruption;
 
     const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -255,7 +288,13 @@ mod tests {
     }
 
     fn container(init: bool, state: ContainerState) -> ContainerObservation {
-        ContainerObservation { name: if init { "fetch" } else { "main" }.into(), image: "im:1".into(), init, state }
+        ContainerObservation {
+            name: if init { "fetch" } else { "main" }.into(),
+            image: "im:1".into(),
+            memory_limit: Some("64Mi".into()),
+            init,
+            state,
+        }
     }
 
     fn ended(exit_code: i32, reason: &str) -> ContainerState {
@@ -273,6 +312,8 @@ mod tests {
             uid: "pod-uid".into(),
             created: at(0),
             terminating: false,
+            gone_by: None,
+            disruption: None,
             reason: None,
             message: None,
             unschedulable: None,
@@ -289,6 +330,7 @@ mod tests {
             state,
             suspended: false,
             queue: None,
+            retries: 0,
             uploads: None,
             pods: vec![pod],
         }
@@ -355,7 +397,7 @@ mod tests {
         let pod = PodName { name: "pod".into(), uid: "pod-uid".into() };
         assert_eq!(
             judge(&seen, at(9_999), Duration::from_secs(9_999), DEADLINE),
-            Judgement::Running { started: at(3), pod }
+            Judgement::Running { started: at(3), pod, attempt: None }
         );
     }
 
@@ -419,5 +461,95 @@ mod tests {
             panic!("not ended")
         };
         assert!(!failed.must_be_deleted);
+    }
+
+    #[test]
+    fn a_pod_that_kubernetes_ended_is_told_by_its_words() {
+        let failed = || JobState::Failed { reason: "BackoffLimitExceeded".into(), message: "m".into() };
+        for (word, expected) in [
+            ("PreemptionByScheduler", Reason::Preempted),
+            ("EvictionByEvictionAPI", Reason::Evicted),
+            ("DeletionByTaintManager", Reason::NodeLost),
+            ("DeletionByPodGC", Reason::NodeLost),
+        ] {
+            let mut job = seen(failed(), vec![container(false, ended(137, "Error"))]);
+            job.pods[0].disruption = Some(Disruption { reason: word.into(), message: "in its words".into() });
+            let (why, message) = reason(judge(&job, at(20), Duration::from_secs(20), DEADLINE));
+            assert_eq!(why, Some(expected), "{word}");
+            assert!(message.contains("in its words"), "{message}");
+        }
+        for (word, expected) in [
+            ("Evicted", Reason::Evicted),
+            ("Preempting", Reason::Preempted),
+            ("NodeLost", Reason::NodeLost),
+            ("Terminated", Reason::NodeLost),
+            ("OutOfcpu", Reason::Unschedulable),
+            ("NodeAffinity", Reason::Unschedulable),
+            ("UnexpectedAdmissionError", Reason::AdmissionRejected),
+        ] {
+            let mut job = seen(failed(), vec![container(false, waiting("ContainerCreating"))]);
+            (job.pods[0].reason, job.pods[0].message) = (Some(word.into()), Some("in its words".into()));
+            let (why, message) = reason(judge(&job, at(20), Duration::from_secs(20), DEADLINE));
+            assert_eq!(why, Some(expected), "{word}");
+            assert!(message.contains("in its words"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_deleted_pod_is_told_by_the_job() {
+        let mut job = seen(JobState::Active, vec![container(false, ended(143, "Error"))]);
+        (job.pods[0].terminating, job.pods[0].gone_by) = (true, Some(at(30)));
+        assert!(matches!(judge(&job, at(20), Duration::from_secs(20), DEADLINE), Judgement::Running { .. }));
+        job.state = JobState::Failed { reason: "BackoffLimitExceeded".into(), message: "m".into() };
+        assert_eq!(reason(judge(&job, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deleted));
+        job.pods[0].containers[0].state = ended(137, "OOMKilled");
+        let (why, message) = reason(judge(&job, at(20), Duration::from_secs(20), DEADLINE));
+        assert_eq!(why, Some(Reason::OOMKilled));
+        assert!(message.contains("64Mi"), "{message}");
+    }
+
+    #[test]
+    fn a_pod_whose_node_does_not_tell_its_end_is_lost_after_a_while() {
+        let mut job = seen(JobState::Active, vec![container(false, ContainerState::Running { started: Some(at(1)) })]);
+        job.retries = 2;
+        (job.pods[0].terminating, job.pods[0].gone_by) = (true, Some(at(30)));
+        let late = Duration::from_secs(9);
+        assert!(matches!(judge(&job, at(329), late, DEADLINE), Judgement::Running { .. }));
+        assert_eq!(reason(judge(&job, at(330), late, DEADLINE)).0, Some(Reason::NodeLost));
+    }
+
+    #[test]
+    fn with_retries_only_the_job_tells_the_end_and_the_attempt_is_named() {
+        let mut job = seen(JobState::Active, vec![container(false, ended(3, "Error"))]);
+        job.retries = 2;
+        let Judgement::Retrying { message, .. } = judge(&job, at(20), Duration::from_secs(20), DEADLINE) else {
+            panic!("not retrying")
+        };
+        assert!(message.starts_with("attempt 1 of 3 failed: ") && message.contains("exit code 3"), "{message}");
+        let mut second = job.pods[0].clone();
+        (second.created, second.containers[0].state) = (at(50), waiting("ImagePullBackOff"));
+        job.pods.push(second);
+        assert_eq!(
+            judge(&job, at(340), Duration::from_secs(340), DEADLINE),
+            Judgement::Waiting,
+            "its time began at 50"
+        );
+        assert_eq!(reason(judge(&job, at(350), Duration::from_secs(350), DEADLINE)).0, Some(Reason::ImagePull));
+        job.pods[1].containers[0].state = ended(4, "Error");
+        job.state = JobState::Failed { reason: "PodFailurePolicy".into(), message: "m".into() };
+        let (why, message) = reason(judge(&job, at(60), Duration::from_secs(60), DEADLINE));
+        assert_eq!(why, Some(Reason::ExitCode));
+        assert!(
+            message.starts_with("attempt 2 of 3: ") && message.ends_with("not tried again after this code"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_failed_pod_that_nothing_follows_ends_the_job_in_the_end() {
+        let mut job = seen(JobState::Active, vec![container(false, ended(3, "Error"))]);
+        job.retries = 1;
+        assert!(matches!(judge(&job, at(900), DEADLINE, DEADLINE), Judgement::Retrying { .. }));
+        assert_eq!(reason(judge(&job, at(909), DEADLINE, DEADLINE)).0, Some(Reason::ExitCode));
     }
 }

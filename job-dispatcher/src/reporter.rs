@@ -169,7 +169,7 @@ async fn tell(
         info!(job_id = %seen.job_id, process_id = %stored.record.process_id, %event, "told");
         metrics.told(event);
         // A job that was seen only after its end is still told as running first.
-        if event != Event::Running || !matches!(judgement, Judgement::Ended(_)) {
+        if event != Event::Running || !matches!(judgement, Judgement::Ended(_) | Judgement::Retrying { .. }) {
             return Ok(reported(&stored.record, Some(seen)));
         }
     }
@@ -191,14 +191,27 @@ fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executo
     match judgement {
         Judgement::Waiting => waiting(record, LAUNCHED.to_owned()),
         Judgement::Suspended { queue } => suspended(record, queue.as_deref()),
-        Judgement::Running { started, pod } => running(record, *started, pod, executor),
+        Judgement::Running { started, pod, attempt } => running(record, *started, pod, attempt.as_deref(), executor),
+        Judgement::Retrying { started: Some(started), pod, .. } if record.phase() < Phase::Running => {
+            running(record, *started, pod, None, executor)
+        }
+        Judgement::Retrying { message, .. } => say(record, message.clone()),
         // Seen waiting by one, seen running by another: the other saw more.
-        Judgement::Ended(ended) if ended.must_be_deleted && record.phase() >= Phase::Running => Step::Leave,
+        Judgement::Ended(ended) if ended.must_be_deleted && is_said_to_run(record, ended) => Step::Leave,
         Judgement::Ended(ended) => match (&ended.started, &ended.pod) {
-            (Some(started), Some(pod)) if record.phase() < Phase::Running => running(record, *started, pod, executor),
+            (Some(started), Some(pod)) if record.phase() < Phase::Running => {
+                running(record, *started, pod, None, executor)
+            }
             _ => self::ended(record, ended),
         },
     }
+}
+
+/// True when what is seen as not started was told as running before.
+fn is_said_to_run(record: &JobRecord, ended: &Ended) -> bool {
+    let named = record.workload.as_ref().and_then(|workload| workload.pod_uid.as_ref());
+    let is_other = ended.pod.as_ref().is_some_and(|pod| Some(&pod.uid) != named);
+    record.phase() >= Phase::Running && ended.started.is_none() && !is_other
 }
 
 /// What a launched job's message says until something else is seen of it.
@@ -236,11 +249,25 @@ pub(crate) fn say(record: &JobRecord, message: String) -> Step {
     Step::Write(Event::Progress, Box::new(next))
 }
 
-fn running(record: &JobRecord, started: Timestamp, pod: &PodName, executor: ExecutorKind) -> Step {
+fn running(
+    record: &JobRecord,
+    started: Timestamp,
+    pod: &PodName,
+    attempt: Option<&str>,
+    executor: ExecutorKind,
+) -> Step {
     let message = match executor {
         ExecutorKind::Kubernetes | ExecutorKind::Other(_) => "the job is running".to_owned(),
         ExecutorKind::Local => format!("the job is running; {}", local::MESSAGE),
     };
+    let message = attempt.map_or(message.clone(), |attempt| format!("{message}, {attempt}"));
+    let named = record.workload.as_ref().and_then(|workload| workload.pod_uid.as_ref());
+    if record.phase() >= Phase::Running && attempt.is_some() && named != Some(&pod.uid) {
+        let mut next = record.next(Timestamp::now());
+        next.message = Some(message);
+        name_pod(&mut next, pod);
+        return Step::Write(Event::Progress, Box::new(next));
+    }
     if record.phase() >= Phase::Running {
         // It ran before, and went back into its queue for a while.
         return if is_of_queue(record) { say(record, message) } else { Step::Leave };
@@ -255,6 +282,7 @@ fn running(record: &JobRecord, started: Timestamp, pod: &PodName, executor: Exec
 
 fn ended(record: &JobRecord, ended: &Ended) -> Step {
     let mut next = record.next(Timestamp::now());
+    next.held_up = None;
     next.status = Status::Running;
     next.started = record.started.or(ended.started);
     next.finished = Some(ended.finished);
@@ -327,7 +355,7 @@ mod tests {
         assert_eq!(message(waiting(&record, LAUNCHED.into())).as_deref(), Some(LAUNCHED));
         let pod = PodName { name: "p".into(), uid: "u".into() };
         record.status = Status::Running;
-        let again = message(running(&record, now, &pod, ExecutorKind::Kubernetes));
+        let again = message(running(&record, now, &pod, None, ExecutorKind::Kubernetes));
         assert_eq!(again.as_deref(), Some("the job is running"));
     }
 }

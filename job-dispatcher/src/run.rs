@@ -134,6 +134,7 @@ async fn serve(
         executor: executor.clone(),
         processes: processes.clone(),
         job_name_prefix: job_name_prefix(),
+        quota_deadline: settings.quota_deadline,
         terms: Terms {
             companion_image: settings.companion_image.clone(),
             presigned_expiry: settings.presigned_expiry,

@@ -20,6 +20,9 @@ pub struct DispatcherSettings {
     /// How long a pod may take to start, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
+    /// How long a quota may keep a job from being launched, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub quota_deadline: Duration,
     /// Image of the companion, which puts inputs into files and stores files of outputs.
     pub companion_image: String,
     /// How long the URLs under which containers fetch inputs and put outputs are valid, in seconds: from the creation of the Job on.
@@ -60,6 +63,7 @@ impl Default for DispatcherSettings {
             local_dir: PathBuf::from("/var/lib/quayside/local"),
             namespaces: Vec::new(),
             start_deadline: Duration::from_secs(300),
+            quota_deadline: Duration::from_secs(86_400),
             companion_image: concat!("quayside/companion:", env!("CARGO_PKG_VERSION")).to_owned(),
             presigned_expiry: LONGEST_PRESIGNED,
             max_live_per_process: 200,

@@ -35,12 +35,15 @@ mod tests {
 
     fn seen(record: &JobRecord, uid: &str, state: ContainerState) -> Observation {
         let now = Timestamp::UNIX_EPOCH;
-        let container = ContainerObservation { name: "main".into(), image: String::new(), init: false, state };
+        let container =
+            ContainerObservation { name: "main".into(), image: String::new(), memory_limit: None, init: false, state };
         let pod = PodObservation {
             name: "p".into(),
             uid: "u".into(),
             created: now,
             terminating: false,
+            gone_by: None,
+            disruption: None,
             reason: None,
             message: None,
             unschedulable: None,
@@ -57,6 +60,7 @@ mod tests {
             state: JobState::Active,
             suspended: false,
             queue: None,
+            retries: 0,
             uploads: None,
             pods: vec![pod],
         }

@@ -209,7 +209,14 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
     let is_other = named != Some(object.uid.as_str());
     let never_ended_by_itself = matches!(
         record.outcome.as_ref().and_then(|outcome| outcome.reason),
-        Some(Reason::ImagePull | Reason::Unschedulable | Reason::Deadline | Reason::ConfigError | Reason::StartError)
+        Some(
+            Reason::ImagePull
+                | Reason::Unschedulable
+                | Reason::Deadline
+                | Reason::ConfigError
+                | Reason::StartError
+                | Reason::NodeLost
+        )
     );
     let is_old = has_passed(keep, record.updated, now);
     let is_dismissed = record.status == Status::Dismissed;

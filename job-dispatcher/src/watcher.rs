@@ -8,6 +8,7 @@ use std::{
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler, WrapFuture,
 };
+use jiff::Timestamp;
 use protocol::JobId;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
@@ -16,6 +17,7 @@ use crate::{
     executor::{Change, Observation},
     levels::Levels,
     metrics::Metrics,
+    outcome::{Judgement, judge},
     reporter::{Report, ReportGone, Reported, Reporter},
 };
 
@@ -45,6 +47,14 @@ struct Seen {
 impl Seen {
     fn new(latest: Box<Observation>) -> Self {
         Self { latest, since: Instant::now(), busy: false, stale: true, ended: false }
+    }
+
+    /// True when it has ended by the clock alone.
+    fn is_over(&self, now: Timestamp, start_deadline: Duration) -> bool {
+        let is_waiting = self.since.elapsed() >= start_deadline && !self.latest.has_started();
+        let is_watched = self.latest.retries > 0 || self.latest.pods.last().is_some_and(|pod| pod.terminating);
+        (is_waiting || is_watched)
+            && matches!(judge(&self.latest, now, self.since.elapsed(), start_deadline), Judgement::Ended(_))
     }
 
     /// What was not told yet stays untold, even when the same is seen again.
@@ -165,11 +175,11 @@ impl Watcher {
     }
 
     fn report_overdue(&mut self, context: &mut Context<Self>) {
+        let now = Timestamp::now();
         let overdue: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, seen)| !seen.ended && !seen.busy && seen.since.elapsed() >= self.start_deadline)
-            .filter(|(_, seen)| !seen.latest.has_started() && !seen.latest.suspended)
+            .filter(|(_, seen)| !seen.ended && !seen.busy && seen.is_over(now, self.start_deadline))
             .map(|(id, _)| *id)
             .collect();
         for id in overdue {
@@ -328,6 +338,7 @@ mod tests {
             state,
             suspended: false,
             queue: None,
+            retries: 0,
             uploads: None,
             pods: vec![],
         })

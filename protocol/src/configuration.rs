@@ -13,6 +13,7 @@ mod process_container;
 mod process_description;
 mod process_exchange;
 mod process_pod;
+mod process_retries;
 mod python;
 mod read_server;
 pub mod reference;

@@ -6,6 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod reason;
+
+pub use self::reason::Reason;
 use crate::{
     JobId, Owner, ProcessId, SCHEMA, Unknown, Word,
     callback::CallbackKind,
@@ -52,6 +55,9 @@ pub struct JobRecord {
     /// What runs the job, once it is launched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
+    /// What keeps the job from being launched, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_up: Option<HeldUp>,
     /// How the execution ended; present from the event `ended` on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -228,6 +234,19 @@ pub enum ExecutorKind {
     Other(Word),
 }
 
+/// What keeps a job from being launched: it will be, once that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldUp {
+    /// The reason that the job fails with when this takes too long.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Timestamp,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -249,55 +268,6 @@ impl Outcome {
     /// True when the execution succeeded.
     pub fn is_success(&self) -> bool {
         self.reason.is_none()
-    }
-}
-
-/// Why a job failed: a stable set of words for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reason {
-    /// A container ended with a code other than 0.
-    ExitCode,
-    /// A container was killed for its memory.
-    OOMKilled,
-    /// An image could not be pulled.
-    ImagePull,
-    /// No node takes the pod.
-    Unschedulable,
-    /// The pod did not start, or did not end, in time.
-    Deadline,
-    /// The pod was evicted.
-    Evicted,
-    /// The node was lost.
-    NodeLost,
-    /// The Job or its pod was deleted by someone else.
-    Deleted,
-    /// A container could not be made from its configuration.
-    ConfigError,
-    /// A container could not be started.
-    StartError,
-    /// A quota forbids the Job or its pod.
-    QuotaExceeded,
-    /// Kubernetes refused the Job.
-    AdmissionRejected,
-    /// The process is not configured any more, or can't run on this executor.
-    ProcessUnavailable,
-    /// Result or log could not be stored.
-    StoreUnavailable,
-    /// The container ended, but what it left could not be read.
-    ResultsNotCollected,
-    /// The Job failed for a cause that is not known.
-    JobFailed,
-    /// A reason that a newer version wrote.
-    #[serde(untagged)]
-    Other(Word),
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Other(word) => fmt::Display::fmt(word, out),
-            known => fmt::Debug::fmt(known, out),
-        }
     }
 }
 
@@ -506,6 +476,7 @@ impl JobRecord {
             message: None,
             attempt: 0,
             workload: None,
+            held_up: None,
             outcome: None,
             response: ResponseForm::Raw,
             requested_outputs: Vec::new(),

@@ -11,6 +11,7 @@ pub mod hello_world;
 mod id;
 mod localized;
 pub mod pod;
+mod retries;
 
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ pub use self::{
     id::{InvalidProcessId, ProcessId},
     localized::Localized,
     pod::{PodOptions, PodSecurity, SecurityLevel},
+    retries::Retries,
 };
 
 /// Media type of a result whose output names none, and of several outputs together.

@@ -196,11 +196,47 @@ fn refusal(status: Status) -> CreateError {
     let refused = |reason| CreateError::Refused { reason, message: status.message.clone() };
     match (status.code, status.reason.as_str()) {
         (409, "AlreadyExists") => CreateError::Exists,
-        (403, _) if status.message.contains("denied the request") => refused(Reason::AdmissionRejected),
-        // A full quota, a missing permission or namespace can be mended while the job waits.
+        (403, _) if status.message.contains("exceeded quota") => CreateError::Quota(status.message.clone()),
+        // Webhooks, policies, and the plug-in of pod security; a policy's status may also be another, see below.
+        (403, _)
+            if ["denied the request", "denied request", "violates PodSecurity"]
+                .iter()
+                .any(|words| status.message.contains(words)) =>
+        {
+            refused(Reason::AdmissionRejected)
+        }
+        // A missing permission or namespace can be mended while the job waits.
         (401 | 403 | 404 | 408 | 409 | 429 | 500.., _) => {
             CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
         }
         _ => refused(Reason::AdmissionRejected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, reason: &str, message: &str) -> CreateError {
+        let status = json!({ "code": code, "reason": reason, "message": message, "status": "Failure" });
+        refusal(serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn what_refuses_a_job_for_good_a_quota_and_what_passes_are_told_apart() {
+        let quota =
+            "jobs.batch \"j\" is forbidden: exceeded quota: q, requested: count/jobs.batch=1, used: 0, limited: 0";
+        assert!(matches!(refused(403, "Forbidden", quota), CreateError::Quota(message) if message == quota));
+        let policy = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        for (code, reason, message) in [
+            (403, "Forbidden", "admission webhook \"w\" denied the request: no"),
+            (403, "Forbidden", policy),
+            (422, "Invalid", policy),
+        ] {
+            let refused = refused(code, reason, message);
+            assert!(matches!(refused, CreateError::Refused { reason: Reason::AdmissionRejected, .. }), "{refused}");
+        }
+        let permission = "jobs.batch is forbidden: User \"u\" cannot create resource";
+        assert!(matches!(refused(403, "Forbidden", permission), CreateError::Passing(_)));
     }
 }

@@ -7,6 +7,7 @@ use super::{
     kubernetes_form::{self, either},
     kubernetes_name::{MAX_LABEL, annotations, label, labels, object},
     node::Node,
+    process_retries::retries,
     table::Table,
 };
 use crate::{
@@ -27,6 +28,7 @@ pub(super) fn pod(table: &Table<'_>) -> PodOptions {
         queue_name: either(table, "queue_name", "queueName").and_then(|node| queue(&node)),
         active_deadline_seconds: either(table, "active_deadline_seconds", "activeDeadlineSeconds")
             .and_then(|node| node.integer(1, MOST_ID)),
+        retries: retries(table),
         security: security(table),
         node_selector: either(table, "node_selector", "nodeSelector")
             .and_then(|node| labels(&node))

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ImagePullPolicy;
+use super::{ImagePullPolicy, Retries};
 
 /// Options of a process that pygeoapi-k8s-manager does not have. Without any, a Job is what it was there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -15,6 +15,8 @@ pub struct PodOptions {
     pub queue_name: Option<String>,
     /// `active_deadline_seconds`: how long a Job may be active, from its start to its end.
     pub active_deadline_seconds: Option<i64>,
+    /// `retries` and `fail_on_exit_codes`.
+    pub retries: Retries,
     /// `pod_security`, `run_as_user`, `run_as_group` and `fs_group`.
     pub security: PodSecurity,
     /// `node_selector`: labels that a node must have.

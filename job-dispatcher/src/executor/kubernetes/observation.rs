@@ -11,7 +11,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use protocol::{JobId, names::kubernetes as names};
 
-use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
+use crate::executor::{ContainerObservation, ContainerState, Disruption, JobState, Observation, PodObservation};
 
 /// The job that an object of ours belongs to.
 pub(super) fn job_id(object: &impl ResourceExt) -> Option<JobId> {
@@ -35,9 +35,15 @@ pub(super) fn observe<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>) -> Opt
         state: job_state(job),
         suspended: job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
         queue: job.labels().get(names::LABEL_QUEUE).cloned(),
+        retries: retries(job),
         uploads: job.annotations().get(names::ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods,
     })
+}
+
+fn retries(job: &Job) -> u32 {
+    let limit = job.spec.as_ref().and_then(|spec| spec.backoff_limit);
+    limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0)
 }
 
 fn belongs_to(pod: &Pod, job_uid: &str) -> bool {
@@ -80,11 +86,15 @@ fn job_state(job: &Job) -> JobState {
 fn observe_pod(pod: &Pod) -> Option<PodObservation> {
     let spec = pod.spec.as_ref()?;
     let status = pod.status.as_ref();
-    let unschedulable = status
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or_default()
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+    let condition = |kind: &str, holds: &str| {
+        let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        conditions.iter().find(|condition| condition.type_ == kind && condition.status == holds)
+    };
+    let disruption = condition("DisruptionTarget", "True").map(|condition| Disruption {
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: condition.message.clone().unwrap_or_default(),
+    });
+    let unschedulable = condition("PodScheduled", "False")
         .map(|condition| condition.message.clone().unwrap_or_else(|| "no node takes the pod".to_owned()));
     let statuses = |init: bool| {
         status
@@ -98,6 +108,11 @@ fn observe_pod(pod: &Pod) -> Option<PodObservation> {
     let containers = init.chain(main).map(|(container, init)| ContainerObservation {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
+        memory_limit: container
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.limits.as_ref()?.get("memory"))
+            .map(|limit| limit.0.clone()),
         init,
         state: container_state(statuses(init).iter().find(|status| status.name == container.name)),
     });
@@ -106,6 +121,8 @@ fn observe_pod(pod: &Pod) -> Option<PodObservation> {
         uid: pod.uid()?,
         created: created(pod.metadata.creation_timestamp.as_ref()),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        gone_by: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        disruption,
         reason: status.and_then(|status| status.reason.clone()),
         message: status.and_then(|status| status.message.clone()),
         unschedulable,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
     batch::v1::{Job, JobSpec},
-    core::v1::{Container, Pod, PodSpec},
+    core::v1::{Container, Pod, PodSpec, ResourceRequirements},
 };
 use kube::{
     Api, ResourceExt,
@@ -196,8 +196,8 @@ fn gone(job: &Job, job_id: JobId) -> Option<Change> {
 /// What [`observe`] looks at: without the template, inputs in its environment among it, memory is bounded by the number
 /// of Jobs.
 fn slim_job(mut job: Job) -> Job {
-    let suspend = job.spec.as_ref().and_then(|spec| spec.suspend);
-    job.spec = Some(JobSpec { suspend, ..JobSpec::default() });
+    let (suspend, backoff_limit) = job.spec.as_ref().map_or((None, None), |spec| (spec.suspend, spec.backoff_limit));
+    job.spec = Some(JobSpec { suspend, backoff_limit, ..JobSpec::default() });
     job.metadata.managed_fields = None;
     if let Some(annotations) = &mut job.metadata.annotations {
         annotations
@@ -209,12 +209,45 @@ fn slim_job(mut job: Job) -> Job {
 fn slim_pod(mut pod: Pod) -> Pod {
     pod.metadata.managed_fields = None;
     pod.metadata.annotations = None;
-    let slim =
-        |container: Container| Container { name: container.name, image: container.image, ..Container::default() };
+    let slim = |container: Container| Container {
+        name: container.name,
+        image: container.image,
+        resources: container
+            .resources
+            .map(|resources| ResourceRequirements { limits: resources.limits, ..ResourceRequirements::default() }),
+        ..Container::default()
+    };
     pod.spec = pod.spec.map(|spec| PodSpec {
         containers: spec.containers.into_iter().map(slim).collect(),
         init_containers: spec.init_containers.map(|containers| containers.into_iter().map(slim).collect()),
         ..PodSpec::default()
     });
     pod
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_job_and_its_pods_is_all_that_is_looked_at() {
+        let labels = json!({ names::LABEL_JOB_ID: JobId::generate(1) });
+        let job: Job = serde_json::from_value(json!({
+            "metadata": { "name": "j", "namespace": "n", "uid": "u", "labels": labels },
+            "spec": { "suspend": false, "backoffLimit": 3, "template": {} },
+        }))
+        .unwrap();
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "p", "uid": "v", "labels": labels, "ownerReferences": [
+                { "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u" },
+            ] },
+            "spec": { "containers": [{ "name": "c", "image": "i", "resources": { "limits": { "memory": "16Mi" } } }] },
+        }))
+        .unwrap();
+        let whole = observe(&job, std::iter::once(&pod)).unwrap();
+        assert_eq!((whole.retries, whole.pods[0].containers[0].memory_limit.as_deref()), (3, Some("16Mi")));
+        assert_eq!(observe(&slim_job(job), std::iter::once(&slim_pod(pod))), Some(whole));
+    }
 }

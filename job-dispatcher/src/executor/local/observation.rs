@@ -16,12 +16,15 @@ pub(super) fn observe(level: &Level) -> Observation {
         uid: job.uid.clone(),
         created: job.created,
         terminating: level.deleted,
+        gone_by: None,
+        disruption: None,
         reason: None,
         message: None,
         unschedulable: None,
         containers: vec![ContainerObservation {
             name: job.container.clone(),
             image: job.image.clone(),
+            memory_limit: None,
             init: false,
             state: container(level),
         }],
@@ -37,6 +40,7 @@ pub(super) fn observe(level: &Level) -> Observation {
         state: state(level.exit.as_ref()),
         suspended: false,
         queue: None,
+        retries: 0,
         uploads: job.annotations.get(ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods: vec![pod],
     }

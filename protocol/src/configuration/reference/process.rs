@@ -140,6 +140,19 @@ pub(super) const SECTIONS: &[Section] = &[
             )
             .or("activeDeadlineSeconds"),
             Key::new(
+                "retries",
+                "whole number from 0 to 20",
+                Value("0"),
+                "How many further pods follow one that failed; see [Retries](reasons.md#retries) (H).",
+            ),
+            Key::new(
+                "fail_on_exit_codes",
+                "list of whole numbers from 1 to 255",
+                Nothing,
+                "Exit codes of the main container after which no further pod follows (H).",
+            )
+            .or("failOnExitCodes"),
+            Key::new(
                 "inputs_as",
                 "`auto`, `environment`, `file`",
                 Value("auto"),
