@@ -270,7 +270,11 @@ impl GatewayError {
                 return self.with_head(page);
             }
         }
-        let body = Exception { kind, title, status: status.as_u16(), detail: self, instance, errors };
+        let reason = match self {
+            Self::JobFailed { outcome, .. } => outcome.reason,
+            _ => None,
+        };
+        let body = Exception { kind, title, status: status.as_u16(), detail: self, instance, reason, errors };
         let mut answer = HttpResponse::build(status);
         for header in self.head(status) {
             answer.insert_header(header);
@@ -374,6 +378,9 @@ struct Exception<'a> {
     #[serde(serialize_with = "shown")]
     detail: &'a GatewayError,
     instance: String,
+    /// Why the job failed, in a word (`docs/reasons.md`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
     /// Each thing that is not allowed, where there is any with a place in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [Violation]>,

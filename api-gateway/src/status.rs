@@ -1,7 +1,10 @@
 //! The status document of a job (OGC 18-062r2, schema `statusInfo`).
 
 use jiff::Timestamp;
-use protocol::{JobId, JobRecord, job_record::Status};
+use protocol::{
+    JobId, JobRecord,
+    job_record::{Reason, Status},
+};
 use serde::Serialize;
 
 use crate::{
@@ -23,6 +26,9 @@ pub struct StatusInfo {
     pub(crate) status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
+    /// Why it failed, or what it waits for, in a word (`docs/reasons.md`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<u8>,
     #[serde(serialize_with = "time")]
@@ -59,6 +65,7 @@ impl StatusInfo {
             kind: "process",
             status: record.status,
             message: record.message.clone(),
+            reason: reason(record),
             progress: record.progress,
             created: record.created,
             started: record.started,
@@ -85,7 +92,7 @@ impl StatusInfo {
         }
     }
 
-    /// From what the index keeps: the same without the parameters, which only the record has.
+    /// From what the index keeps: the same without parameters and reason, which only the record has.
     pub fn of_row(job_id: JobId, row: &Row, urls: &Urls) -> Self {
         Self {
             job_id,
@@ -93,6 +100,7 @@ impl StatusInfo {
             kind: "process",
             status: row.status(),
             message: row.message().map(str::to_owned),
+            reason: None,
             progress: row.progress(),
             created: row.created(),
             started: row.started(),
@@ -103,6 +111,12 @@ impl StatusInfo {
             links: links(&job_id, row.status(), row.has_log(), urls),
         }
     }
+}
+
+/// A job that is held up has not failed, and tells why it waits.
+fn reason(record: &JobRecord) -> Option<Reason> {
+    let of_end = record.outcome.as_ref().and_then(|outcome| outcome.reason);
+    of_end.or_else(|| record.held_up.as_ref().map(|held_up| held_up.reason))
 }
 
 fn links(job: &JobId, status: Status, has_log: bool, urls: &Urls) -> Vec<Link> {

@@ -11,7 +11,7 @@ const NO_SUCH_JOB: &str = "http://www.opengis.net/def/exceptions/ogcapi-processe
 async fn bad_requests_are_refused_with_a_reason() {
     tell("bad-requests", Setting::new(Backend::Local), async |story| {
         let hello = "hello-world-k8s";
-        let large = format!("{{\"inputs\": {{\"name\": \"{}\"}}}}", "x".repeat(1024 * 1024));
+        let large = format!("{{\"inputs\": {{\"name\": \"{}\"}}}}", "x".repeat(8 * 1024 * 1024));
         let cases = [
             (hello, "application/json", "{no json".to_owned(), 400, None),
             (hello, "application/json", "[1]".to_owned(), 400, None),

@@ -23,11 +23,13 @@ async fn exits_with_three(backend: Backend) {
         let job = story.submit("fails", json!({})).await?;
         let status = story.wait_done(&job).await?;
         assert_eq!(status["status"], "failed", "{status}");
+        assert_eq!(status["reason"], "ExitCode", "{status}");
         let message = status["message"].as_str().context("no message")?;
         assert!(message.contains("exit code 3"), "{message}");
         let results = story.get(&format!("/jobs/{job}/results")).await?;
         assert_eq!(results.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let exception: Value = results.json().await?;
+        assert_eq!(exception["reason"], "ExitCode", "{exception}");
         assert!(exception["type"].is_string() && exception["title"].is_string(), "{exception}");
         assert!(exception["detail"].as_str().context("no detail")?.contains("exit code 3"), "{exception}");
         let sync = story.execute("fails", json!({})).await?;

@@ -34,9 +34,11 @@ async fn failed(story: &Story, job: &JobId, reason: &str, words: &str) -> Result
     let status = story.wait_done(job).await?;
     let message = status["message"].as_str().context("no message")?;
     ensure!(status["status"] == "failed" && message.contains(words), "{status}");
+    ensure!(status["reason"] == reason, "{status}");
     let told = story.manifest(job).await?.record.outcome.and_then(|outcome| outcome.reason).context("no reason")?;
     ensure!(told.to_string() == reason, "{told}: {message}");
     let exception: Value = story.get(&format!("/jobs/{job}/results")).await?.json().await?;
+    ensure!(exception["reason"] == reason, "{exception}");
     ensure!(exception["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{exception}");
     Ok(())
 }

@@ -38,6 +38,7 @@ fn of_standard() -> Map<String, Value> {
             "required": ["type", "title", "status", "detail", "instance"],
             "properties": {
                 "type": text, "title": text, "status": {"type": "integer"}, "detail": text, "instance": text,
+                "reason": {"type": "string", "description": "Why the job failed, in a word"},
                 "errors": {
                     "type": "array",
                     "description": "Each mistake in the inputs",
@@ -106,6 +107,7 @@ fn of_standard() -> Map<String, Value> {
                 "status": {"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]},
                 "message": text,
                 "created": time, "started": time, "finished": time, "updated": time,
+                "reason": {"type": "string", "description": "Why the job failed, or what it waits for, in a word"},
                 "progress": {"type": "integer", "minimum": 0, "maximum": 100},
                 "parameters": {"type": "string", "description": "The inputs as a JSON text, secrets masked"},
                 "links": list("link"),
