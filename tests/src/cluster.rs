@@ -42,6 +42,7 @@ mod control_plane;
 mod images;
 mod namespace;
 mod packages;
+pub mod permissions;
 mod pod_network;
 mod real_node;
 mod simulated_node;

@@ -25,8 +25,10 @@ pub enum ExecutorChoice {
     Local,
     /// The cluster of a kubeconfig.
     Kubernetes {
-        /// Path of the kubeconfig.
-        kubeconfig: PathBuf,
+        /// Path of the dispatcher's kubeconfig.
+        dispatcher: PathBuf,
+        /// Path of the finalizer's kubeconfig.
+        finalizer: PathBuf,
         /// Namespace of the Jobs; the kubeconfig's when `None`.
         namespace: Option<String>,
     },
@@ -260,7 +262,8 @@ impl Stack {
                 set("QUAYSIDE_DISPATCHER__LOCAL_DIR", local);
             }
             (ExecutorChoice::Local, Service::Finalizer) => set("QUAYSIDE_FINALIZER__LOCAL_DIR", local),
-            (ExecutorChoice::Kubernetes { kubeconfig, namespace }, _) => {
+            (ExecutorChoice::Kubernetes { dispatcher, finalizer, namespace }, service) => {
+                let kubeconfig = if service == Service::Dispatcher { dispatcher } else { finalizer };
                 set("KUBECONFIG", kubeconfig.display().to_string());
                 if let Some(namespace) = namespace {
                     set("PYGEOAPI_K8S_MANAGER_NAMESPACE", namespace.clone());

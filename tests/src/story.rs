@@ -27,7 +27,7 @@ use reqwest::{Client, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{self, Forward, KUBECONFIG_VARIABLE, Namespace, NodeKind},
+    cluster::{self, Forward, KUBECONFIG_VARIABLE, Namespace, NodeKind, deployed_rules, permissions::SERVICES},
     program::wait_until,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     tools::{self, Tool, target_directory, workspace_directory},
@@ -284,9 +284,13 @@ impl Story {
                 let client = cluster::client(&kubeconfig).await?;
                 let made = Namespace::create(&client, "story", kind).await?;
                 let name = made.name().to_owned();
+                // Each service has the rights of its Role and no others.
+                let [dispatcher, finalizer] = SERVICES;
+                let dispatcher = made.account(&client, dispatcher, deployed_rules(dispatcher)?, folder).await?;
+                let finalizer = made.account(&client, finalizer, deployed_rules(finalizer)?, folder).await?;
                 namespace = Some(made);
                 kube = Some(client);
-                ExecutorChoice::Kubernetes { kubeconfig, namespace: Some(name) }
+                ExecutorChoice::Kubernetes { dispatcher, finalizer, namespace: Some(name) }
             }
         };
         let mut environment = vec![

@@ -1,8 +1,8 @@
 //! Processes whose Jobs are in namespaces of their own, under the Roles that are deployed, granted in each of them.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use end_to_end::{
-    cluster::{Namespace, NodeKind, client_of_run, deployed_rules, deployed_rules_elsewhere},
+    cluster::{Namespace, NodeKind, client_of_run, deployed_rules_elsewhere},
     program::wait_until,
     services::Service,
     story::{Backend, LIMIT, Setting, Story, process_yaml, skips, tell},
@@ -70,10 +70,8 @@ async fn jobs_run_where_their_process_says_and_a_namespace_that_cannot_be_watche
 async fn start(story: &mut Story, one: &Namespace) -> Result<()> {
     for (service, name) in [(Service::Dispatcher, "job-dispatcher"), (Service::Finalizer, "log-finalizer")] {
         let (home, client) = story.cluster()?;
-        let account = home.account(client, name, deployed_rules(name)?, story.stack.folder()).await?;
         one.grant(client, name, home, deployed_rules_elsewhere(name)?).await?;
-        let kubeconfig = account.to_str().context("a path that is text")?;
-        story.stack.start_service(service, 0, &[("KUBECONFIG", kubeconfig)])?;
+        story.stack.start_service(service, 0, &[])?;
     }
     story.stack.start_service(Service::Gateway, 0, &[])?;
     story.stack.wait_ready().await

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use end_to_end::{
     chromium,
-    cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind},
+    cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind, permissions},
     python, services,
     story::NODES_VARIABLE,
     tools::{self, Tool, target_directory},
@@ -59,6 +59,11 @@ pub(crate) async fn run(test: Test) -> Result<()> {
     arguments.extend(test.only.as_deref());
     say("stories");
     let outcome = cargo(&arguments, &[(KUBECONFIG_VARIABLE, &kubeconfig), (NODES_VARIABLE, &nodes.join(","))]).await;
+    let has_all = test.only.is_none() && cluster.nodes().contains(&NodeKind::Real);
+    let outcome = outcome.and_then(|()| match cluster.audit_log().filter(|_| has_all) {
+        Some(log) => permissions::check(&log).map(|told| told.iter().for_each(|line| say(line))),
+        None => Ok(()),
+    });
     let kept = target_directory().join("quayside-test");
     if outcome.is_err() {
         keep_cluster_logs(cluster.dir(), &kept.join("cluster-logs")).ok();

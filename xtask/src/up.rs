@@ -144,13 +144,10 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
         Some(kind) => Some(start_cluster(kind, data.join("cluster")).await?),
     };
     let executor = match (&cluster, up.executor) {
-        (Some((_, kubeconfig)), _) => {
-            ExecutorChoice::Kubernetes { kubeconfig: kubeconfig.clone(), namespace: Some("default".to_owned()) }
+        (Some((_, kubeconfig)), _) => of_kubeconfig(kubeconfig.clone(), Some("default".to_owned())),
+        (None, ExecutorKind::Kubernetes) => {
+            of_kubeconfig(current_kubeconfig()?, std::env::var(environment::NAMESPACE).ok())
         }
-        (None, ExecutorKind::Kubernetes) => ExecutorChoice::Kubernetes {
-            kubeconfig: current_kubeconfig()?,
-            namespace: std::env::var(environment::NAMESPACE).ok(),
-        },
         (None, ExecutorKind::Local) => ExecutorChoice::Local,
     };
     let is_local = matches!(executor, ExecutorChoice::Local);
@@ -306,4 +303,9 @@ fn describe(up: &Up, stack: &Stack, token: &str, is_local: bool) {
 fn say(line: &str) {
     let dash = if std::io::stdout().is_terminal() { "·" } else { "-" };
     println!("{dash} {line}");
+}
+
+/// Both services use the same one.
+fn of_kubeconfig(kubeconfig: PathBuf, namespace: Option<String>) -> ExecutorChoice {
+    ExecutorChoice::Kubernetes { dispatcher: kubeconfig.clone(), finalizer: kubeconfig, namespace }
 }

@@ -3,11 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
     authentication::v1::TokenRequest,
+    authorization::v1::SubjectAccessReview,
     core::v1::ServiceAccount,
     rbac::v1::{PolicyRule, Role, RoleBinding},
 };
@@ -15,7 +17,10 @@ use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{Namespace, kubeconfig_of_run};
-use crate::tools::workspace_directory;
+use crate::{program::wait_until, tools::workspace_directory};
+
+/// How long the API server may take to know a Role.
+const GRANTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The rules of a service's Role as `deploy/base` has it.
 pub fn deployed_rules(service: &str) -> Result<Vec<PolicyRule>> {
@@ -65,8 +70,34 @@ impl Namespace {
             "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": home.name() }],
         }))?;
         let params = PostParams::default();
+        let last = role.rules.iter().flatten().next_back().cloned();
         Api::<Role>::namespaced(client.clone(), self.name()).create(&params, &role).await?;
         Api::<RoleBinding>::namespaced(client.clone(), self.name()).create(&params, &binding).await?;
-        Ok(())
+        let user = format!("system:serviceaccount:{}:{name}", home.name());
+        match last {
+            Some(rule) => self.wait_granted(client, &user, &rule).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The API server learns of Roles by a watch of its own.
+    async fn wait_granted(&self, client: &Client, user: &str, rule: &PolicyRule) -> Result<()> {
+        let first = |list: &Option<Vec<String>>| list.iter().flatten().next().cloned().unwrap_or_default();
+        let (resource, part) = match first(&rule.resources).split_once('/') {
+            Some((resource, part)) => (resource.to_owned(), part.to_owned()),
+            None => (first(&rule.resources), String::new()),
+        };
+        let review: SubjectAccessReview =
+            serde_json::from_value(json!({ "spec": { "user": user, "resourceAttributes": {
+            "namespace": self.name(), "group": first(&rule.api_groups), "resource": resource, "subresource": part,
+            "verb": rule.verbs.first(),
+        } } }))?;
+        let reviews = Api::<SubjectAccessReview>::all(client.clone());
+        wait_until("the Role counts", GRANTED_WITHIN, || async {
+            let answer = reviews.create(&PostParams::default(), &review).await?;
+            ensure!(answer.status.is_some_and(|status| status.allowed), "not yet");
+            Ok(())
+        })
+        .await
     }
 }

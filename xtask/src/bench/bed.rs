@@ -93,8 +93,11 @@ impl Bed {
         ours.serve_log(&admin, gateway::LOG).await?;
         let plain = user(&cluster, &admin, folder, &bare, PLAIN).await?;
         let plain = cluster::client(&plain).await?;
-        let executor =
-            ExecutorChoice::Kubernetes { kubeconfig: cluster.kubeconfig(), namespace: Some(ours.name().to_owned()) };
+        let executor = ExecutorChoice::Kubernetes {
+            dispatcher: cluster.kubeconfig(),
+            finalizer: cluster.kubeconfig(),
+            namespace: Some(ours.name().to_owned()),
+        };
         let mut stack = Stack::start_servers(gateway::options(folder, executor)?, tools, &say).await?;
         say("starting the services");
         for service in Service::ALL {
