@@ -98,13 +98,14 @@ pub async fn serve(gateway: Gateway, shutdown: CancellationToken) {
     let told = [Event::Running, Event::Successful, Event::Failed, Event::Dismissed];
     let (max_in_hand, max_here) = EVENTS;
     let filters = told.map(subjects::events_of_kind).to_vec();
-    let events = WorkQueue { consumer: CALLING_CONSUMER.to_owned(), filters, max_in_hand, max_here };
+    let events = WorkQueue { consumer: CALLING_CONSUMER.to_owned(), filters, max_in_hand, max_here, room: None };
     let deliveries = WorkQueue {
         consumer: DELIVERING_CONSUMER.to_owned(),
         filters: vec![ALL_DELIVERIES.to_owned()],
         max_in_hand: MAX_WAITING,
         // More than there are places: those that find none make room at once.
         max_here: 2 * settings.at_once + 32,
+        room: None,
     };
     let (queueing, delivering) = (gateway.clone(), gateway.clone());
     let stream = nats.callbacks.clone();

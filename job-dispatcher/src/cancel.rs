@@ -61,6 +61,7 @@ impl Canceller {
             filters: events.iter().copied().map(subjects::events_of_kind).collect(),
             max_in_hand: 256,
             max_here: 32,
+            room: None,
         };
         let nats = self.store.nats().clone();
         let handler = move |delivery: Delivery| {

@@ -1,6 +1,6 @@
 //! Takes executions to launch from the stream, one consumer for each process.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use platform::{
@@ -16,29 +16,44 @@ use tracing::info;
 use crate::{
     launcher::{Launch, LaunchError, Launched, Launcher, retry_limit},
     reporter::end,
+    room::LiveRoom,
 };
 
-/// Launches the executions of one process until `stop`. The lease on an execution is held until its job has ended, so
-/// `max_live` is the cap on the process's live jobs over all replicas.
-pub async fn executions(
-    store: JobStore,
-    process: ProcessId,
-    max_live: usize,
-    launcher: Addr<Launcher>,
-    stop: CancellationToken,
-) {
-    let queue = WorkQueue {
-        consumer: subjects::launching_consumer(&process),
-        filters: vec![subjects::executions_of(&process)],
-        max_in_hand: max_live,
-        max_here: max_live,
-    };
-    let nats = store.nats().clone();
-    let handler = move |delivery: Delivery| {
-        let (store, launcher) = (store.clone(), launcher.clone());
-        async move { launch(&store, launcher, delivery).await }
-    };
-    consume::run(nats, queue, handler, stop).await;
+/// What takes the executions of one process.
+pub struct Intake {
+    /// Where records are.
+    pub store: JobStore,
+    /// The process.
+    pub process: ProcessId,
+    /// Cap on the process's live jobs, over all replicas.
+    pub max_live: usize,
+    /// What is left of the cap on all live jobs.
+    pub room: LiveRoom,
+    /// Launches them.
+    pub launcher: Addr<Launcher>,
+}
+
+impl Intake {
+    /// Launches the executions until `stop`. The lease on an execution is held until its job has ended, so `max_live` is exact.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { store, process, max_live, room, launcher } = self;
+        let queue = WorkQueue {
+            consumer: subjects::launching_consumer(&process),
+            filters: vec![subjects::executions_of(&process)],
+            max_in_hand: max_live,
+            max_here: max_live,
+            room: Some(Arc::new(room.clone())),
+        };
+        let nats = store.nats().clone();
+        let handler = move |delivery: Delivery| {
+            let (store, launcher, room) = (store.clone(), launcher.clone(), room.clone());
+            async move {
+                let _taken = room.take();
+                launch(&store, launcher, delivery).await
+            }
+        };
+        consume::run(nats, queue, handler, stop).await;
+    }
 }
 
 async fn launch(store: &JobStore, launcher: Addr<Launcher>, delivery: Delivery) -> Verdict {

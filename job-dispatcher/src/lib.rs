@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod outcome;
 pub mod reporter;
+pub mod room;
 pub mod settings;
 pub mod sweep;
 pub mod watcher;

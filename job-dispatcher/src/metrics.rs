@@ -19,6 +19,8 @@ pub struct Metrics {
     pub live_jobs: Gauge,
     /// Namespaces that can't be watched.
     pub unwatched_namespaces: Gauge,
+    /// The cap on them.
+    pub max_live: Gauge,
     /// Jobs created here.
     pub launched: Counter,
     /// Time from winning an attempt to the created Job, seconds.
@@ -36,6 +38,7 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             live_jobs: Gauge::default(),
+            max_live: Gauge::default(),
             unwatched_namespaces: Gauge::default(),
             launched: Counter::default(),
             create_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
@@ -47,6 +50,7 @@ impl Metrics {
             "Namespaces of Jobs that can't be watched",
             metrics.unwatched_namespaces.clone(),
         );
+        registry.register("quayside_dispatcher_max_live", "Cap on jobs that have not ended", metrics.max_live.clone());
         registry.register("quayside_dispatcher_launched", "Jobs created by this replica", metrics.launched.clone());
         registry.register(
             "quayside_dispatcher_create_seconds",

@@ -31,11 +31,12 @@ use crate::{
     cancel::Canceller,
     exchange::Terms,
     executor::{Executor, kubernetes::KubernetesExecutor, local::LocalExecutor},
-    intake,
+    intake::Intake,
     launcher::Launcher,
     levels::{self, Levels},
     metrics::Metrics,
     reporter::{REPORTS, Reporter},
+    room::LiveRoom,
     settings::{DispatcherSettings, ExecutorChoice},
     sweep::Sweep,
     watcher::Watcher,
@@ -129,6 +130,8 @@ async fn serve(
         }));
         Watcher::new(reporter.clone(), settings.start_deadline, metrics.clone(), tell_levels)
     });
+    let room = LiveRoom::new(settings.max_live, processes.len(), metrics.live_jobs.clone());
+    metrics.max_live.set(i64::try_from(settings.max_live).unwrap_or(i64::MAX));
     let launcher = Launcher {
         store: store.clone(),
         executor: executor.clone(),
@@ -153,8 +156,14 @@ async fn serve(
     let mut watch = runtime.spawn(async move { watching.watch(changes, ends).await });
     for process in processes.values() {
         let namespace = executor.namespace_of(process).to_owned();
-        let max_live = settings.max_live_per_process;
-        let intake = intake::executions(store.clone(), process.id.clone(), max_live, launcher.clone(), stop.clone());
+        let intake = Intake {
+            store: store.clone(),
+            process: process.id.clone(),
+            max_live: process.max_live.map_or(settings.max_live_per_process, |max| max as usize),
+            room: room.clone(),
+            launcher: launcher.clone(),
+        };
+        let intake = intake.run(stop.clone());
         let (levels, stop) = (levels.clone(), stop.clone());
         let launches = async move {
             if levels::reached(levels, |levels| levels.is_known(&namespace), &stop).await {

@@ -28,7 +28,9 @@ pub struct DispatcherSettings {
     /// How long the URLs under which containers fetch inputs and put outputs are valid, in seconds: from the creation of the Job on.
     #[serde(deserialize_with = "seconds")]
     pub presigned_expiry: Duration,
-    /// Cap on the live jobs of each process, over all replicas.
+    /// Cap on all live jobs, over all replicas; each replica may pass it by one fetch for each process.
+    pub max_live: usize,
+    /// Cap on the live jobs of each process that has none of its own (`max_live`), over all replicas.
     pub max_live_per_process: usize,
     /// How long objects stay after their job is terminal and archived, in seconds.
     #[serde(deserialize_with = "seconds")]
@@ -66,6 +68,7 @@ impl Default for DispatcherSettings {
             quota_deadline: Duration::from_secs(86_400),
             companion_image: concat!("quayside/companion:", env!("CARGO_PKG_VERSION")).to_owned(),
             presigned_expiry: LONGEST_PRESIGNED,
+            max_live: 1000,
             max_live_per_process: 200,
             keep_jobs: Duration::from_secs(3600),
             adopt: true,
@@ -79,6 +82,9 @@ impl DispatcherSettings {
     /// What is not allowed, all of it.
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
+        if self.max_live == 0 {
+            mistakes.push("dispatcher.max_live: expected 1 or more".to_owned());
+        }
         if self.max_live_per_process == 0 {
             mistakes.push("dispatcher.max_live_per_process: expected 1 or more".to_owned());
         }

@@ -40,6 +40,7 @@ fn executor(dir: &Path) -> Executor {
 
 fn process(kind: Processor, command: &[&str]) -> ProcessDefinition {
     ProcessDefinition {
+        max_live: None,
         exchange: protocol::process::Exchange::default(),
         id: "a-process".parse().unwrap(),
         description: hello_world::description(),

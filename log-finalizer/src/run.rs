@@ -53,6 +53,7 @@ fn removals(settings: &FinalizerSettings) -> WorkQueue {
         filters: vec![subjects::events_of_kind(Event::Removed)],
         max_in_hand: settings.max_in_hand,
         max_here: settings.max_here,
+        room: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub fn queue(settings: &FinalizerSettings) -> WorkQueue {
         filters: [Event::Running, Event::Ended, Event::Dismissed].map(subjects::events_of_kind).to_vec(),
         max_in_hand: settings.max_in_hand,
         max_here: settings.max_here,
+        room: None,
     }
 }
 

@@ -14,6 +14,12 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::nats::Nats;
 
+/// How much work may be taken that is not bounded by one queue alone.
+pub trait Room: fmt::Debug + Send + Sync {
+    /// How many more pieces may be taken now.
+    fn free(&self) -> usize;
+}
+
 /// A durable consumer and how much of it one replica takes.
 #[derive(Debug, Clone)]
 pub struct WorkQueue {
@@ -25,6 +31,8 @@ pub struct WorkQueue {
     pub max_in_hand: usize,
     /// Pieces of work in hand at this replica.
     pub max_here: usize,
+    /// Asked before each fetch; none: only the numbers above count.
+    pub room: Option<Arc<dyn Room>>,
 }
 
 /// One piece of work.
@@ -149,7 +157,14 @@ where
         // Only as many are asked for as can be held: a message that waits here would lose its lease.
         let first = places.clone().acquire_owned().await?;
         let mut permits = vec![first];
-        while permits.len() < PULL_BATCH
+        let most = match &queue.room {
+            None => PULL_BATCH,
+            Some(room) => wait_for(room.as_ref(), shutdown).await.min(PULL_BATCH),
+        };
+        if most == 0 {
+            return Ok(());
+        }
+        while permits.len() < most
             && let Ok(permit) = places.clone().try_acquire_owned()
         {
             permits.push(permit);
@@ -180,6 +195,23 @@ where
             );
         }
         while in_hand.try_join_next().is_some() {}
+    }
+}
+
+/// How soon room is asked for again where there is none.
+const ROOM_LOOK: Duration = Duration::from_millis(100);
+
+/// How much room there is, once there is any; 0 when it is time to stop.
+async fn wait_for(room: &dyn Room, shutdown: &CancellationToken) -> usize {
+    loop {
+        let free = room.free();
+        if free > 0 {
+            return free;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ROOM_LOOK) => {}
+            () = shutdown.cancelled() => return 0,
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub struct ProcessDefinition {
     pub tolerations: Vec<Toleration>,
     /// Where its pods run, as whom, for how long, and what stands on them.
     pub pod: PodOptions,
+    /// `max_live`: cap on its live jobs; none: the dispatcher's.
+    pub max_live: Option<u32>,
     /// How inputs and results go between Quayside and the container.
     pub exchange: Exchange,
 }

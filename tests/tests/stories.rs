@@ -20,6 +20,7 @@ mod audit;
 mod bad_requests;
 mod callbacks;
 mod callers;
+mod caps;
 mod certification;
 mod class_callback;
 mod class_core_execution;

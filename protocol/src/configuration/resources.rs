@@ -75,6 +75,8 @@ fn processor_kind(process: &str, node: &Node<'_>) -> Option<Processor> {
 fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Option<ProcessDefinition> {
     let mimetype = table.optional_text("mimetype");
     let image_pull_secret = image_pull_secret(table);
+    let max_live =
+        table.read("max_live", |node| node.integer(1, i64::from(u32::MAX))).and_then(|max| max.try_into().ok());
     let tolerations = table.read("tolerations", tolerations).unwrap_or_default();
     match kind {
         Processor::GenericImage => {
@@ -104,6 +106,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
                 init_containers,
                 tolerations,
                 pod: process_pod::container(table),
+                max_live,
                 exchange,
             })
         }
@@ -147,6 +150,7 @@ fn definition(id: Option<ProcessId>, kind: Processor, table: &Table<'_>) -> Opti
                 init_containers: Vec::new(),
                 tolerations,
                 pod: process_pod::pod(table),
+                max_live,
                 exchange: Exchange::default(),
             })
         }

@@ -153,6 +153,12 @@ pub(super) const SECTIONS: &[Section] = &[
             )
             .or("failOnExitCodes"),
             Key::new(
+                "max_live",
+                "whole number, 1 or more",
+                Said("`dispatcher.max_live_per_process`"),
+                "How many of its jobs may be live together, over all replicas; the others wait, in their order (H).",
+            ),
+            Key::new(
                 "inputs_as",
                 "`auto`, `environment`, `file`",
                 Value("auto"),

@@ -1,0 +1,60 @@
+//! No more jobs are live than may be; the others wait, and all of them end well.
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::story::{Backend, Setting, Story, process_yaml, tell};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use protocol::JobId;
+use serde_json::json;
+
+on_each!(capped: Local as no_more_jobs_are_live_than_may_be_locally,
+    Simulated as no_more_jobs_are_live_than_may_be_on_the_simulated_node);
+
+/// The cap on all jobs, and the processes that share it: each may pass it by one fetch, of one job where so little is left.
+const TOTAL: usize = 6;
+const PROCESSES: usize = 3;
+
+async fn capped(backend: Backend) {
+    let jobs = if backend == Backend::Local { 12 } else { 20 };
+    let pause = |id: &str, options: &str| {
+        let yaml = process_yaml(id, "sleep 0.3")
+            .replace("      check_auth: false\n", &format!("      check_auth: false\n{options}"));
+        yaml.replace(
+            "      resources:\n",
+            "      env:\n        - {name: SIMULATED_DURATION, value: \"1s\"}\n      resources:\n",
+        )
+    };
+    let yaml = pause("one", "      max_live: 1\n") + &pause("two", "      max_live: 2\n") + &pause("many", "");
+    let setting = Setting::new(backend).with_processes(&yaml).with("QUAYSIDE_DISPATCHER__MAX_LIVE", &TOTAL.to_string());
+    tell(&format!("caps-{backend:?}"), setting, async |story| {
+        let story = &*story;
+        let processes = ["one", "two", "many"];
+        let submitted = stream::iter(0..jobs)
+            .flat_map(|_| stream::iter(processes))
+            .map(|process| async move { Ok::<_, anyhow::Error>((process, story.submit(process, json!({})).await?)) });
+        let submitted: Vec<(&str, JobId)> = submitted.buffered(8).try_collect().await?;
+        let mut spans = Vec::new();
+        for (process, job) in &submitted {
+            spans.push((*process, span(story, job).await?));
+        }
+        let most = |wanted: &dyn Fn(&str) -> bool| {
+            let chosen: Vec<_> = spans.iter().filter(|(process, _)| wanted(process)).map(|(_, span)| *span).collect();
+            let at = |time: Timestamp| chosen.iter().filter(|(start, end)| *start <= time && time < *end).count();
+            chosen.iter().map(|(start, _)| at(*start)).max().unwrap_or_default()
+        };
+        ensure!(most(&|process| process == "one") == 1, "{}", most(&|process| process == "one"));
+        ensure!(most(&|process| process == "two") <= 2, "{}", most(&|process| process == "two"));
+        let all = most(&|_| true);
+        ensure!((2..=TOTAL + PROCESSES).contains(&all), "{all} jobs ran at one time");
+        Ok(())
+    })
+    .await;
+}
+
+/// From when to when a job's container ran.
+async fn span(story: &Story, job: &JobId) -> Result<(Timestamp, Timestamp)> {
+    let status = story.wait_done(job).await?;
+    ensure!(status["status"] == "successful", "{status}");
+    let time = |name: &str| status[name].as_str().context("no time")?.parse::<Timestamp>().context("no time");
+    Ok((time("started")?, time("finished")?))
+}
