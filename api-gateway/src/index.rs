@@ -61,6 +61,9 @@ impl fmt::Debug for Index {
     }
 }
 
+/// More jobs before another are not counted: nobody's wait is told better by it.
+pub const MOST_AHEAD: usize = 10_000;
+
 impl Index {
     /// An empty index that keeps up to `cache_bytes` of finished records.
     pub fn new(cache_bytes: usize) -> Self {
@@ -77,6 +80,12 @@ impl Index {
     /// Whether a job is this owner's; `None` of one that is not known here, or not yet.
     pub fn is_owned_by(&self, job: &JobId, owner: &str) -> Option<bool> {
         self.read().rows.get(job).map(|row| row.owner() == Some(owner))
+    }
+
+    /// About how many jobs are launched before this one: those of its process that were made earlier and have not started. At most
+    /// [`MOST_AHEAD`].
+    pub fn ahead(&self, record: &JobRecord) -> usize {
+        self.read().rows.ahead(record.process_id.as_str(), &record.job_id, MOST_AHEAD)
     }
 
     /// The record of a finished job that changes no more, when it is at hand.
@@ -244,6 +253,20 @@ mod tests {
         let done = Filter { statuses: vec![Status::Successful, Status::Failed], ..Filter::default() };
         assert_eq!(ids(&done, 0, 10), [id(2)]);
         assert_eq!(index.sequence(), 5);
+    }
+
+    #[test]
+    fn the_place_of_a_job_that_waits_is_among_those_of_its_process() {
+        let index = Index::new(0);
+        let waiting: Vec<JobRecord> = (1..=4).map(|millis| record(millis, "p", ArchiveState::Pending)).collect();
+        let others = record(2, "q", ArchiveState::Pending);
+        for (sequence, record) in (1..).zip(waiting.iter().chain([&others])) {
+            tell(&index, Event::Accepted, record, sequence);
+        }
+        assert_eq!(waiting.iter().map(|record| index.ahead(record)).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(index.ahead(&others), 0);
+        tell(&index, Event::Successful, &ended(&waiting[1]), 9);
+        assert_eq!(index.ahead(&waiting[3]), 2, "one that ended is not waited for");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     callbacks::CallbackInfo,
-    index::Row,
+    index::{MOST_AHEAD, Row},
     links::{Link, Urls, rel},
     pages::{self, Form},
 };
@@ -29,6 +29,9 @@ pub struct StatusInfo {
     /// Why it failed, or what it waits for, in a word (`docs/reasons.md`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Reason>,
+    /// About how many jobs are launched before it, while it waits.
+    #[serde(rename = "jobsAhead", skip_serializing_if = "Option::is_none")]
+    pub(crate) jobs_ahead: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<u8>,
     #[serde(serialize_with = "time")]
@@ -66,6 +69,7 @@ impl StatusInfo {
             status: record.status,
             message: record.message.clone(),
             reason: reason(record),
+            jobs_ahead: None,
             progress: record.progress,
             created: record.created,
             started: record.started,
@@ -75,6 +79,16 @@ impl StatusInfo {
             callbacks: Vec::new(),
             links: links(&record.job_id, record.status, record.archive.is_readable(), urls),
         }
+    }
+
+    /// The same, with the place of a job that waits.
+    #[must_use]
+    pub fn with_place(mut self, ahead: usize) -> Self {
+        let count = if ahead < MOST_AHEAD { ahead.to_string() } else { format!("{MOST_AHEAD} or more") };
+        let jobs = if ahead == 1 { "job is" } else { "jobs are" };
+        self.message.get_or_insert_with(|| format!("it waits to be launched: about {count} {jobs} before it"));
+        self.jobs_ahead = Some(ahead);
+        self
     }
 
     /// The same, with how far the job's callbacks are.
@@ -101,6 +115,7 @@ impl StatusInfo {
             status: row.status(),
             message: row.message().map(str::to_owned),
             reason: None,
+            jobs_ahead: None,
             progress: row.progress(),
             created: row.created(),
             started: row.started(),

@@ -1,7 +1,11 @@
 //! No more jobs are live than may be; the others wait, and all of them end well.
 
 use anyhow::{Context, Result, ensure};
-use end_to_end::story::{Backend, Setting, Story, process_yaml, tell};
+use end_to_end::{
+    program::wait_until,
+    services::Service,
+    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use protocol::JobId;
@@ -57,4 +61,37 @@ async fn span(story: &Story, job: &JobId) -> Result<(Timestamp, Timestamp)> {
     ensure!(status["status"] == "successful", "{status}");
     let time = |name: &str| status[name].as_str().context("no time")?.parse::<Timestamp>().context("no time");
     Ok((time("started")?, time("finished")?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_tells_about_how_many_are_before_it() {
+    let mut setting = Setting::new(Backend::Local).with_processes(&process_yaml("p", "true"));
+    setting.start_services = false;
+    tell("queue-place", setting, async |story| {
+        story.stack.start_service(Service::Gateway, 0, &[])?;
+        story.stack.wait_ready().await?;
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            jobs.push(story.submit("p", json!({})).await?);
+        }
+        for (ahead, words) in
+            ["about 0 jobs are before", "about 1 job is before", "about 2 jobs are before"].iter().enumerate()
+        {
+            wait_until("the job tells its place", LIMIT, || async {
+                let status = story.status(&jobs[ahead]).await?;
+                let message = status["message"].as_str().context("no message")?;
+                ensure!(status["jobsAhead"] == ahead && message.contains(words), "{status}");
+                Ok(())
+            })
+            .await?;
+        }
+        story.stack.start_service(Service::Dispatcher, 0, &[])?;
+        story.stack.start_service(Service::Finalizer, 0, &[])?;
+        for job in &jobs {
+            let status = story.wait_done(job).await?;
+            ensure!(status["status"] == "successful" && status.get("jobsAhead").is_none(), "{status}");
+        }
+        Ok(())
+    })
+    .await;
 }

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use protocol::{JobRecord, callback::CallbackKind};
-use serde::Serialize;
 
 use crate::{app::Gateway, error::GatewayError, memory::Portion, status::StatusInfo};
 
@@ -21,18 +20,7 @@ pub(super) async fn of(gateway: &Gateway, record: &JobRecord, kind: CallbackKind
         let (bytes, memory) = gateway.values.whole_document(record).await?;
         return Ok(Body { bytes, memory: Some(memory) });
     }
-    let failure = record.outcome.as_ref().and_then(|outcome| outcome.reason);
-    let told =
-        Told { status: StatusInfo::of_record(record, &gateway.urls), reason: failure.map(|reason| reason.to_string()) };
-    let bytes = serde_json::to_vec(&told).map_err(GatewayError::internal)?.into();
+    let bytes =
+        serde_json::to_vec(&StatusInfo::of_record(record, &gateway.urls)).map_err(GatewayError::internal)?.into();
     Ok(Body { bytes, memory: None })
-}
-
-#[derive(Serialize)]
-struct Told {
-    #[serde(flatten)]
-    status: StatusInfo,
-    /// Why the job failed, as a word for programs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
 }

@@ -118,6 +118,12 @@ impl Rows {
         }
     }
 
+    /// How many jobs of a process are before this one among those that have not started; at most `limit` are counted.
+    pub(super) fn ahead(&self, process: &str, id: &JobId, limit: usize) -> usize {
+        let waiting = self.groups.0.get(process).map(|sets| &sets[position(Status::Accepted)]);
+        waiting.map_or(0, |waiting| waiting.range(..id).take(limit).count())
+    }
+
     /// How many jobs have each status: as much work as there are processes, not jobs.
     pub(super) fn count(&self) -> [(Status, usize); STATUSES.len()] {
         STATUSES.map(|status| (status, self.groups.0.values().map(|sets| sets[position(status)].len()).sum()))

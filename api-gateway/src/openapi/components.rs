@@ -108,6 +108,7 @@ fn of_standard() -> Map<String, Value> {
                 "message": text,
                 "created": time, "started": time, "finished": time, "updated": time,
                 "reason": {"type": "string", "description": "Why the job failed, or what it waits for, in a word"},
+                "jobsAhead": {"type": "integer", "minimum": 0, "description": "An estimate: how many jobs are launched before it"},
                 "progress": {"type": "integer", "minimum": 0, "maximum": 100},
                 "parameters": {"type": "string", "description": "The inputs as a JSON text, secrets masked"},
                 "links": list("link"),

@@ -2,6 +2,7 @@
 //! `/req/dismiss/job-dismiss-op`).
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::job_record::Phase;
 
 use super::answer;
 use crate::{
@@ -20,7 +21,10 @@ pub(super) async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Re
     let query = Query::parse(request.query_string())?;
     let record = answer::job(&gateway, &request).await?;
     let callbacks = callbacks::of(&gateway, &record).await;
-    let status = StatusInfo::of_record(&record, &gateway.urls).with_callbacks(callbacks);
+    let mut status = StatusInfo::of_record(&record, &gateway.urls).with_callbacks(callbacks);
+    if record.phase() == Phase::Accepted {
+        status = status.with_place(gateway.index.ahead(&record));
+    }
     match pages::form_of(&request, &query) {
         Form::Json => answer::ok(&gateway, &status),
         Form::Html => {
