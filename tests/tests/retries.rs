@@ -150,3 +150,23 @@ async fn containers_that_are_killed_or_never_start_say_why_on_the_real_node() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_deleted_by_hand_while_it_runs_ends_its_job_on_the_real_node() {
+    let long = process("long", "      command: [sh, -c, \"trap 'exit 0' TERM; echo begun; sleep 600 & wait\"]\n");
+    tell("pod-deleted", Setting::new(Backend::Real).with_processes(&long), async |story| {
+        let job = story.submit("long", json!({})).await?;
+        story.wait_for(&job, &["running"]).await?;
+        let (namespace, client) = story.cluster()?;
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace.name());
+        let pod = story.kubernetes_pods(&job).await?.pop().and_then(|pod| pod.metadata.name).context("no pod")?;
+        pods.delete(&pod, &DeleteParams::default()).await?;
+        failed(story, &job, "Deleted", "deleted").await?;
+        wait_until("the pod is let go", LIMIT, || async {
+            ensure!(pods.get_opt(&pod).await?.is_none(), "it is held");
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
