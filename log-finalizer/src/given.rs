@@ -69,8 +69,10 @@ impl Finalizer {
         for output in &giver.record.declared_outputs {
             let result = match (is_here, self.jobs.objects()) {
                 (true, store) => self.file(giver, store, output, epoch).await?,
-                (false, Some(store)) => sealed(store, giver, output, epoch, vouched.get(&output.id)).await?,
-                (false, None) => None,
+                (false, Some(store)) if may_be_there(vouched.get(&output.id)) => {
+                    sealed(store, giver, output, epoch, vouched.get(&output.id)).await?
+                }
+                (false, _) => None,
             };
             match result {
                 Some(result) => given.results.push(result),
@@ -150,6 +152,11 @@ fn collected(log: &[u8]) -> HashMap<String, Collected> {
     let told = lines.filter_map(|line| line.strip_prefix(COLLECTED.as_bytes()));
     let told = told.filter_map(|json| serde_json::from_slice::<Collected>(json).ok());
     told.map(|one| (one.output.clone(), one)).collect()
+}
+
+/// Where the last pod's sidecar found no file, what is there is of a pod before it, which failed.
+fn may_be_there(vouched: Option<&Collected>) -> bool {
+    vouched.is_none_or(|collected| collected.problem.is_none())
 }
 
 /// Copies what was put under a presigned URL.
@@ -300,6 +307,18 @@ mod tests {
             unknown: Unknown::new(),
         }];
         assert_eq!(missing(&record, &results, &problems), None);
+    }
+
+    #[test]
+    fn what_the_last_sidecar_did_not_find_is_not_taken_from_a_pod_before_it() {
+        let collected = |problem: Option<&str>| Collected {
+            output: "a".into(),
+            size: None,
+            sha256: None,
+            problem: problem.map(str::to_owned),
+        };
+        assert!(may_be_there(None) && may_be_there(Some(&collected(None))));
+        assert!(!may_be_there(Some(&collected(Some("there is no such file")))));
     }
 
     #[test]
