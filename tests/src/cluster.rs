@@ -369,7 +369,7 @@ pub fn of_run() -> Result<Cluster> {
     Cluster::attach(dir)?.with_context(|| format!("no cluster runs in {}", dir.display()))
 }
 
-fn kubeconfig_of_run() -> Result<PathBuf> {
+pub(crate) fn kubeconfig_of_run() -> Result<PathBuf> {
     std::env::var_os(KUBECONFIG_VARIABLE)
         .map(PathBuf::from)
         .ok_or_else(|| anyhow!("{KUBECONFIG_VARIABLE} is not set: run this story with `cargo xtask test`"))

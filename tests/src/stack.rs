@@ -88,6 +88,11 @@ impl Store {
             Self::Absent => None,
         }
     }
+
+    /// Its port on this machine.
+    pub fn port(&self) -> Option<u16> {
+        reqwest::Url::parse(&self.settings()?.endpoint).ok()?.port()
+    }
 }
 
 /// A running Quayside. Dropped, it stops all of it.

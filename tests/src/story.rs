@@ -315,9 +315,8 @@ impl Story {
             Stack::start_servers(options, &tools, &quiet).await?
         };
         let http = Client::builder().timeout(LIMIT).build()?;
-        let port = stack.store.settings().and_then(|store| reqwest::Url::parse(&store.endpoint).ok()?.port());
-        let forward = match (setting.backend, port) {
-            (Backend::Real, Some(port)) => Some(Forward::start(port)?),
+        let forward = match (setting.backend, stack.store.port()) {
+            (Backend::Real, Some(port)) => Some(Forward::start(&cluster::kubeconfig_of_run()?, port)?),
             _ => None,
         };
         Ok(Self { stack, backend: setting.backend, namespace, kube, http, _forward: forward })

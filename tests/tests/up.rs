@@ -7,7 +7,7 @@ use end_to_end::{
     cluster::KUBECONFIG_VARIABLE,
     ports,
     program::{Launch, Program, Signal, wait_until},
-    story::{Backend, LIMIT, Setting, tell},
+    story::{Backend, LIMIT, Setting, process_yaml, tell},
     tools::target_directory,
 };
 use serde_json::json;
@@ -198,6 +198,30 @@ async fn up_uses_the_cluster_of_the_kubeconfig_on_the_real_node() {
         let objects = story.kubernetes_objects().await?;
         assert!(objects.contains("hello-world-k8s"), "it ran in that cluster: {objects}");
         program.stop(Duration::from_secs(60)).await?;
+        assert_eq!(left_running(folder.path()), Vec::<String>::new());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_the_real_node_that_up_starts_reach_its_s3() {
+    let setting = Setting { start_services: false, ..Setting::new(Backend::Real) };
+    tell("up-real", setting, async |story| {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config.yaml");
+        let files = process_yaml("files", "printf '{}' > \"$QUAYSIDE_RESULTS/out\"")
+            .replace("      check_auth: false\n", "      check_auth: false\n      results: files\n");
+        fs::write(&config, Setting::new(Backend::Real).with_processes(&files).config.context("a configuration")?)?;
+        let port = ports::free()?.to_string();
+        let config = config.display().to_string();
+        let arguments = ["--port", &port, "--cluster", "real", "--config", &config];
+        let mut program = up_with(folder.path(), &arguments, &[])?;
+        wait_up(&mut program).await?;
+        let url = format!("http://127.0.0.1:{port}/processes/files/execution");
+        let answer = story.http.post(url).json(&json!({ "inputs": {} })).send().await?;
+        assert_eq!(answer.text().await?, "{}");
+        program.stop(Duration::from_secs(90)).await?;
         assert_eq!(left_running(folder.path()), Vec::<String>::new());
         Ok(())
     })

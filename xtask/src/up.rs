@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use end_to_end::{
-    cluster::{self, Cluster, ControllerLimits, Namespace, NodeKind},
+    cluster::{self, Cluster, ControllerLimits, Forward, Namespace, NodeKind},
     services,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     tools::{self, Tool, target_directory, workspace_directory},
@@ -100,6 +100,8 @@ pub(crate) async fn run(up: Up) -> Result<()> {
 
 struct Everything {
     stack: Stack,
+    /// Lets pods reach S3.
+    _forward: Option<Forward>,
     cluster: Option<Cluster>,
     data: PathBuf,
     _lock: fs::File,
@@ -164,8 +166,18 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
         environment: vec![("QUAYSIDE_SHUTDOWN_LIMIT".to_owned(), "5".to_owned())],
     };
     let stack = Stack::start(options, &tools, &say).await?;
+    let forward = match (&cluster, up.cluster, stack.store.port()) {
+        (Some((_, kubeconfig)), Some(ClusterKind::Real), Some(port)) => Some(Forward::start(kubeconfig, port)?),
+        _ => None,
+    };
     describe(up, &stack, &token, is_local);
-    *running = Some(Everything { stack, cluster: cluster.and_then(|(cluster, _)| cluster), data, _lock: lock });
+    *running = Some(Everything {
+        stack,
+        _forward: forward,
+        cluster: cluster.and_then(|(cluster, _)| cluster),
+        data,
+        _lock: lock,
+    });
     Ok(())
 }
 

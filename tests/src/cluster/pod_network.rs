@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{kubeconfig_of_run, state::State};
+use super::state::State;
 
 /// How soon a new pod is seen. Who connects in it earlier is refused, and has to try again, as in any cluster.
 const LOOK: Duration = Duration::from_millis(20);
@@ -33,12 +33,12 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Forwards a port of each pod's 127.0.0.1 to the same port of this machine's.
+    /// Forwards a port of each pod's 127.0.0.1 to the same port of this machine's. `kubeconfig` is the administrator's, in the
+    /// cluster's folder.
     ///
     /// # Errors
-    /// When the run's cluster has no real node.
-    pub fn start(port: u16) -> Result<Self> {
-        let kubeconfig = kubeconfig_of_run()?;
+    /// When that cluster has no real node.
+    pub fn start(kubeconfig: &Path, port: u16) -> Result<Self> {
         let folder = kubeconfig.parent().context("a kubeconfig lies in a folder")?;
         let state = State::read(folder)?.context("there is no cluster")?;
         let networks = state.real_node.context("the cluster has no real node")?.pod_networks();
