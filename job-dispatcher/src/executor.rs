@@ -4,7 +4,7 @@
 pub mod kubernetes;
 pub mod local;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use protocol::{
@@ -220,6 +220,16 @@ pub enum CreateError {
     /// A quota forbids it: it will work once other jobs are gone, or the quota is raised.
     #[error("{0}")]
     Quota(String),
+    /// The server asks to go slower, fails, or did not answer: it will work later, and the sooner the fewer ask at one time. Whether
+    /// the job was created is not known.
+    #[error("the job can't be created now, the server is under pressure")]
+    Pressed {
+        /// When to try again, as the server says.
+        retry_after: Option<Duration>,
+        /// What it answered.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It may work later.
     #[error("the job can't be created now")]
     Passing(#[source] Box<dyn std::error::Error + Send + Sync>),

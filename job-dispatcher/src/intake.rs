@@ -63,7 +63,7 @@ async fn launch(store: &JobStore, launcher: Addr<Launcher>, delivery: Delivery) 
     };
     let job_id = request.record.job_id;
     let launched = tokio::select! {
-        launched = launcher.send(Launch(Box::new(request))) => launched,
+        launched = launcher.send(Launch { request: Box::new(request), sequence: delivery.sequence }) => launched,
         () = delivery.stop.cancelled() => return Verdict::Release,
     };
     match launched {

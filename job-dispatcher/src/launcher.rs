@@ -21,6 +21,7 @@ use crate::{
     exchange::{ExchangeError, Exchanged, Terms},
     executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
     metrics::Metrics,
+    pace::Pace,
     reporter::{LAUNCHED, end},
     stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
@@ -43,6 +44,8 @@ pub struct Launcher {
     pub terms: Terms,
     /// Tells when a job has ended.
     pub watcher: Addr<Watcher>,
+    /// How fast jobs are created.
+    pub pace: Pace,
     /// Counts.
     pub metrics: Metrics,
     /// The runtime of the clients.
@@ -59,7 +62,12 @@ impl Actor for Launcher {
 /// Launches the job of a request unless it was launched, and answers once it has ended.
 #[derive(Message)]
 #[rtype(result = "Result<Launched, LaunchError>")]
-pub struct Launch(pub Box<ExecutionRequest>);
+pub struct Launch {
+    /// The request.
+    pub request: Box<ExecutionRequest>,
+    /// Its place in the stream: of jobs that wait here to be created the one with the lowest is the next.
+    pub sequence: u64,
+}
 
 /// What became of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +107,9 @@ pub enum LaunchError {
 impl Handler<Launch> for Launcher {
     type Result = ResponseFuture<Result<Launched, LaunchError>>;
 
-    fn handle(&mut self, Launch(request): Launch, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Launch { request, sequence }: Launch, _: &mut Context<Self>) -> Self::Result {
         let launcher = self.clone();
-        let launched = self.runtime.spawn(async move { launcher.launch(&request).await });
+        let launched = self.runtime.spawn(async move { launcher.launch(&request, sequence).await });
         Box::pin(async { launched.await.unwrap_or(Ok(Launched::Stopping)) })
     }
 }
@@ -149,7 +157,7 @@ struct Place {
 
 impl Launcher {
     #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
-    async fn launch(&self, request: &ExecutionRequest) -> Result<Launched, LaunchError> {
+    async fn launch(&self, request: &ExecutionRequest, sequence: u64) -> Result<Launched, LaunchError> {
         let id = request.record.job_id;
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
@@ -163,7 +171,14 @@ impl Launcher {
             match next(&stored.record, there.as_ref(), Timestamp::now()) {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
                 Next::Create => {
-                    let is_named = self.create(request, &stored, &place).await?;
+                    let is_named = match self.create(request, sequence, &stored, &place).await {
+                        // It is not given back: it would come again behind others, and later than need be.
+                        Err(LaunchError::Create(CreateError::Pressed { .. })) => {
+                            self.pace.pause().await;
+                            false
+                        }
+                        created => created?,
+                    };
                     if is_named && let Some(launched) = self.hold(&id).await {
                         return Ok(launched);
                     }
@@ -222,7 +237,13 @@ impl Launcher {
 
     /// Wins the next attempt, creates, and records what was created: true when the record names it. Whatever goes another
     /// way is seen by the caller's next look.
-    async fn create(&self, request: &ExecutionRequest, stored: &Stored, place: &Place) -> Result<bool, LaunchError> {
+    async fn create(
+        &self,
+        request: &ExecutionRequest,
+        sequence: u64,
+        stored: &Stored,
+        place: &Place,
+    ) -> Result<bool, LaunchError> {
         let id = request.record.job_id;
         let Some(process) = self.processes.get(&request.record.process_id) else {
             let message = format!("the process '{}' is not configured any more", request.record.process_id.as_str());
@@ -248,6 +269,8 @@ impl Launcher {
             masked_parameters: request.record.parameters.clone(),
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
+        // Waited for before the attempt is won: from then on there is little time.
+        let permit = self.pace.permit(sequence).await;
         let Some(attempt) = self.win(&id, stored, place).await? else { return Ok(false) };
         let won = Instant::now();
         failpoint::reach("dispatcher.before-create");
@@ -255,7 +278,14 @@ impl Launcher {
             // This process stood still: someone else may have taken over, and finished.
             return Ok(false);
         }
-        match self.executor.create(&plan).await {
+        let created = self.executor.create(&plan).await;
+        match &created {
+            Err(pressed @ CreateError::Pressed { retry_after, .. }) => {
+                permit.pressed(*retry_after, &platform::telemetry::chain(pressed));
+            }
+            _ => permit.answered(),
+        }
+        match created {
             Ok(uid) => {
                 self.metrics.launched.inc();
                 self.metrics.create_seconds.observe(won.elapsed().as_secs_f64());
@@ -271,7 +301,7 @@ impl Launcher {
                 self.hold_up(&id, Reason::QuotaExceeded, &message).await?;
                 Err(LaunchError::Create(CreateError::Quota(message)))
             }
-            Err(passing @ CreateError::Passing(_)) => Err(LaunchError::Create(passing)),
+            Err(passing @ (CreateError::Pressed { .. } | CreateError::Passing(_))) => Err(LaunchError::Create(passing)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Takes execution requests, creates Jobs, watches them, tells what happens to them, deletes those of dismissed jobs.
 //!
 //! [`intake`] → [`launcher`] → [`manifest`] → [`executor`] → [`watcher`] → [`outcome`] → [`reporter`]; beside them
-//! [`levels`], [`cancel`], the [`sweep`], and [`adopt`] for what pygeoapi-k8s-manager left.
+//! [`levels`], [`pace`], [`cancel`], the [`sweep`], and [`adopt`] for what pygeoapi-k8s-manager left.
 
 pub mod adopt;
 pub mod cancel;
@@ -13,6 +13,7 @@ pub mod levels;
 pub mod manifest;
 pub mod metrics;
 pub mod outcome;
+pub mod pace;
 pub mod reporter;
 pub mod room;
 pub mod settings;

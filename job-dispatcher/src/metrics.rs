@@ -23,6 +23,10 @@ pub struct Metrics {
     pub max_live: Gauge,
     /// Jobs created here.
     pub launched: Counter,
+    /// How many Jobs may be created at one time now.
+    pub create_limit: Gauge,
+    /// Answers to creates that slow them down.
+    pub creates_slowed: Counter,
     /// Time from winning an attempt to the created Job, seconds.
     pub create_seconds: Histogram,
     events: Family<EventLabel, Counter>,
@@ -41,6 +45,8 @@ impl Metrics {
             max_live: Gauge::default(),
             unwatched_namespaces: Gauge::default(),
             launched: Counter::default(),
+            create_limit: Gauge::default(),
+            creates_slowed: Counter::default(),
             create_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             events: Family::default(),
         };
@@ -52,6 +58,16 @@ impl Metrics {
         );
         registry.register("quayside_dispatcher_max_live", "Cap on jobs that have not ended", metrics.max_live.clone());
         registry.register("quayside_dispatcher_launched", "Jobs created by this replica", metrics.launched.clone());
+        registry.register(
+            "quayside_dispatcher_create_limit",
+            "Jobs that may be created at one time by this replica, as the server's answers have it",
+            metrics.create_limit.clone(),
+        );
+        registry.register(
+            "quayside_dispatcher_creates_slowed",
+            "Creates that the server refused for now, failed at or did not answer",
+            metrics.creates_slowed.clone(),
+        );
         registry.register(
             "quayside_dispatcher_create_seconds",
             "Time from winning a launch to the created Job",

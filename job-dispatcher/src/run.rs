@@ -35,6 +35,7 @@ use crate::{
     launcher::Launcher,
     levels::{self, Levels},
     metrics::Metrics,
+    pace::Pace,
     reporter::{REPORTS, Reporter},
     room::LiveRoom,
     settings::{DispatcherSettings, ExecutorChoice},
@@ -131,6 +132,7 @@ async fn serve(
         Watcher::new(reporter.clone(), settings.start_deadline, metrics.clone(), tell_levels)
     });
     let room = LiveRoom::new(settings.max_live, processes.len(), metrics.live_jobs.clone());
+    let pace = Pace::new(settings.max_creating, metrics.clone());
     metrics.max_live.set(i64::try_from(settings.max_live).unwrap_or(i64::MAX));
     let launcher = Launcher {
         store: store.clone(),
@@ -144,6 +146,7 @@ async fn serve(
             is_local: executor.kind() == ExecutorKind::Local,
         },
         watcher: watcher.clone(),
+        pace,
         metrics,
         runtime: runtime.clone(),
     }

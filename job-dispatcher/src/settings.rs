@@ -32,6 +32,8 @@ pub struct DispatcherSettings {
     pub max_live: usize,
     /// Cap on the live jobs of each process that has none of its own (`max_live`), over all replicas.
     pub max_live_per_process: usize,
+    /// Jobs that each replica creates at one time, at most; while the API server refuses or fails, it is fewer.
+    pub max_creating: usize,
     /// How long objects stay after their job is terminal and archived, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub keep_jobs: Duration,
@@ -70,6 +72,7 @@ impl Default for DispatcherSettings {
             presigned_expiry: LONGEST_PRESIGNED,
             max_live: 1000,
             max_live_per_process: 200,
+            max_creating: 32,
             keep_jobs: Duration::from_secs(3600),
             adopt: true,
             unconfigured_after: Duration::from_secs(900),
@@ -87,6 +90,9 @@ impl DispatcherSettings {
         }
         if self.max_live_per_process == 0 {
             mistakes.push("dispatcher.max_live_per_process: expected 1 or more".to_owned());
+        }
+        if self.max_creating == 0 {
+            mistakes.push("dispatcher.max_creating: expected 1 or more".to_owned());
         }
         if self.companion_image.is_empty() {
             mistakes.push("dispatcher.companion_image: expected an image".to_owned());

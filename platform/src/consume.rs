@@ -42,6 +42,8 @@ pub struct Delivery {
     pub subject: String,
     /// The message.
     pub payload: Bytes,
+    /// Its place in the stream: it was written after all that have a lower one.
+    pub sequence: u64,
     /// How often it was delivered, this time included.
     pub delivered: u64,
     /// Cancelled when this process is told to stop: answer [`Verdict::Release`] soon.
@@ -235,8 +237,11 @@ where
     H: Fn(Delivery) -> F,
     F: Future<Output = Verdict> + Send + 'static,
 {
-    let delivered = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
-    let delivery = Delivery { subject: message.subject.to_string(), payload: message.payload.clone(), delivered, stop };
+    let (delivered, sequence) = message
+        .info()
+        .map_or((1, 0), |info| (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence));
+    let (subject, payload) = (message.subject.to_string(), message.payload.clone());
+    let delivery = Delivery { subject, payload, sequence, delivered, stop };
     // A task of its own: a panic in a handler ends one piece of work, not the loop.
     let mut work = tokio::spawn(handler(delivery).in_current_span());
     let mut lease = tokio::time::interval(nats.ack_wait / 3);

@@ -1,5 +1,6 @@
 //! Jobs of Kubernetes, through its API.
 
+mod create;
 mod observation;
 mod originals;
 mod watch;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     config::KubeConfigOptions,
     core::response::Status,
 };
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::create::Answer;
 use super::{Change, CreateError, ExecutorError, JobPlan, Observation, PodObservation};
 use crate::manifest;
 
@@ -109,10 +111,15 @@ impl KubernetesExecutor {
             reason: Reason::ConfigError,
             message: platform::telemetry::chain(&error),
         })?;
-        match limited(self.jobs(&plan.namespace).create(&PostParams::default(), &job)).await {
-            Err(late) => Err(CreateError::Passing(late)),
-            Ok(Ok(created)) => created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into())),
-            Ok(Err(kube::Error::Api(status))) => Err(refusal(*status)),
+        match limited(create::create(&self.client, &plan.namespace, &job)).await {
+            Err(late) => Err(CreateError::Pressed { retry_after: None, source: late }),
+            Ok(Ok(Answer::Created(created))) => {
+                created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into()))
+            }
+            Ok(Ok(Answer::Refused { status, retry_after })) => Err(refusal(status, retry_after)),
+            Ok(Err(error @ (kube::Error::HyperError(_) | kube::Error::Service(_)))) => {
+                Err(CreateError::Pressed { retry_after: None, source: Box::new(error) })
+            }
             Ok(Err(error)) => Err(CreateError::Passing(Box::new(error))),
         }
     }
@@ -192,7 +199,7 @@ fn boxed(error: kube::Error) -> ExecutorError {
 
 /// Retry or give up, decided here and nowhere else. The API server says in `reason` what it means
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>).
-fn refusal(status: Status) -> CreateError {
+fn refusal(status: Status, retry_after: Option<Duration>) -> CreateError {
     let refused = |reason| CreateError::Refused { reason, message: status.message.clone() };
     match (status.code, status.reason.as_str()) {
         (409, "AlreadyExists") => CreateError::Exists,
@@ -205,8 +212,15 @@ fn refusal(status: Status) -> CreateError {
         {
             refused(Reason::AdmissionRejected)
         }
+        // One webhook is away, not the server: what it has no say about goes on as before.
+        (500, _) if status.message.contains("failed calling webhook") => {
+            CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
+        }
+        (408 | 429 | 500.., _) => {
+            CreateError::Pressed { retry_after, source: Box::new(kube::Error::Api(Box::new(status))) }
+        }
         // A missing permission or namespace can be mended while the job waits.
-        (401 | 403 | 404 | 408 | 409 | 429 | 500.., _) => {
+        (401 | 403 | 404 | 409, _) => {
             CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
         }
         _ => refused(Reason::AdmissionRejected),
@@ -219,7 +233,7 @@ mod tests {
 
     fn refused(code: u16, reason: &str, message: &str) -> CreateError {
         let status = json!({ "code": code, "reason": reason, "message": message, "status": "Failure" });
-        refusal(serde_json::from_value(status).unwrap())
+        refusal(serde_json::from_value(status).unwrap(), Some(Duration::from_secs(3)))
     }
 
     #[test]
@@ -238,5 +252,17 @@ mod tests {
         }
         let permission = "jobs.batch is forbidden: User \"u\" cannot create resource";
         assert!(matches!(refused(403, "Forbidden", permission), CreateError::Passing(_)));
+    }
+
+    #[test]
+    fn a_server_under_pressure_is_told_from_a_webhook_that_is_away() {
+        for code in [408, 429, 500, 503, 504] {
+            let refused = refused(code, "", "later");
+            assert!(
+                matches!(refused, CreateError::Pressed { retry_after: Some(after), .. } if after == Duration::from_secs(3))
+            );
+        }
+        let webhook = "Internal error occurred: failed calling webhook \"w\": no route to host";
+        assert!(matches!(refused(500, "InternalError", webhook), CreateError::Passing(_)));
     }
 }

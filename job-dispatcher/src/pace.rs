@@ -1,0 +1,232 @@
+//! How fast Jobs are created here: the server's answers slow it down, and let it go faster again.
+
+mod limit;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use self::limit::{Limit, May, Round};
+use crate::metrics::Metrics;
+
+/// Lets creates begin, those of older executions first; cheap to clone.
+#[derive(Clone)]
+pub struct Pace(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    metrics: Metrics,
+}
+
+struct State {
+    limit: Limit,
+    /// Who waits, in the order in which they are let begin. Only the first one looks at the limit; the others are woken when they
+    /// have become the first.
+    waiting: BTreeMap<Place, Arc<Notify>>,
+    places: u64,
+}
+
+/// The sequence of the execution, and a number that tells apart who asks for the same one.
+type Place = (u64, u64);
+
+/// A create that may begin. Dropped without a word of the server it counts for nothing.
+pub struct Permit {
+    pace: Pace,
+    round: Round,
+    is_answered: bool,
+}
+
+/// Someone who waits; dropped, it does not any more.
+struct Waiter<'a> {
+    pace: &'a Pace,
+    place: Place,
+    woken: Arc<Notify>,
+}
+
+impl Pace {
+    /// At most so many creates at one time.
+    pub fn new(most: usize, metrics: Metrics) -> Self {
+        let limit = Limit::new(most);
+        metrics.create_limit.set(limit.present());
+        let state = Mutex::new(State { limit, waiting: BTreeMap::new(), places: 0 });
+        Self(Arc::new(Shared { state, metrics }))
+    }
+
+    /// Waits until the Job of the execution of this sequence may be created: one that was refused comes before all that are younger.
+    pub async fn permit(&self, sequence: u64) -> Permit {
+        let waiter = Waiter::new(self, sequence);
+        loop {
+            match self.try_start(&waiter.place) {
+                Ok(permit) => return permit,
+                Err(Some(time)) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(time.into()) => {}
+                        () = waiter.woken.notified() => {}
+                    }
+                }
+                Err(None) => waiter.woken.notified().await,
+            }
+        }
+    }
+
+    /// Waits until a pause, if there is one, is over.
+    pub async fn pause(&self) {
+        loop {
+            let may = self.state().limit.may_start(Instant::now());
+            let May::NotBefore(time) = may else { return };
+            tokio::time::sleep_until(time.into()).await;
+        }
+    }
+
+    /// A permit; else until when to wait, unless woken before.
+    fn try_start(&self, place: &Place) -> Result<Permit, Option<Instant>> {
+        let mut state = self.state();
+        if state.waiting.keys().next() != Some(place) {
+            return Err(None);
+        }
+        match state.limit.may_start(Instant::now()) {
+            May::Now => {
+                let round = state.limit.start();
+                Ok(Permit { pace: self.clone(), round, is_answered: false })
+            }
+            May::NotBefore(time) => Err(Some(time)),
+            May::AfterAnAnswer => Err(None),
+        }
+    }
+
+    /// Nothing that is done under the lock can leave the state half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, change: impl FnOnce(&mut Limit)) -> (i64, i64) {
+        let mut state = self.state();
+        let before = state.limit.present();
+        change(&mut state.limit);
+        let present = state.limit.present();
+        self.0.metrics.create_limit.set(present);
+        state.wake_first();
+        (before, present)
+    }
+}
+
+impl State {
+    fn wake_first(&self) {
+        if let Some(first) = self.waiting.values().next() {
+            first.notify_one();
+        }
+    }
+}
+
+impl<'a> Waiter<'a> {
+    fn new(pace: &'a Pace, sequence: u64) -> Self {
+        let mut state = pace.state();
+        state.places += 1;
+        let (place, woken) = ((sequence, state.places), Arc::new(Notify::new()));
+        state.waiting.insert(place, woken.clone());
+        Self { pace, place, woken }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pace.state();
+        state.waiting.remove(&self.place);
+        state.wake_first();
+    }
+}
+
+impl Permit {
+    /// The server answered as it does when it is well.
+    pub fn answered(mut self) {
+        self.is_answered = true;
+        let (before, present) = self.pace.end(|limit| limit.on_success(self.round));
+        if before == 1 && present > 1 {
+            info!(at_once = present, "jobs are created faster again");
+        }
+    }
+
+    /// The server asked to go slower, fails, or did not answer.
+    pub fn pressed(mut self, retry_after: Option<Duration>, why: &str) {
+        self.is_answered = true;
+        self.pace.0.metrics.creates_slowed.inc();
+        let now = Instant::now();
+        let (before, present) = self.pace.end(|limit| limit.on_pressure(self.round, retry_after, now));
+        warn!(before, at_once = present, ?retry_after, why, "jobs are created slower");
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.pace.end(Limit::on_nothing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    fn pace(most: usize) -> Pace {
+        Pace::new(most, Metrics::new(&mut Registry::default()))
+    }
+
+    #[tokio::test]
+    async fn older_executions_are_let_first_whoever_asked_first() {
+        let pace = pace(1);
+        let begun = pace.permit(1).await;
+        let (mut third, mut second) = (Box::pin(pace.permit(3)), Box::pin(pace.permit(2)));
+        assert!((&mut third).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        begun.answered();
+        assert!((&mut third).now_or_never().is_none(), "it is not its turn");
+        let second = second.await;
+        assert!((&mut third).now_or_never().is_none());
+        drop(second);
+        third.await.answered();
+    }
+
+    #[tokio::test]
+    async fn one_that_gives_up_while_it_waits_keeps_nobody_waiting() {
+        let pace = pace(1);
+        let begun = pace.permit(1).await;
+        let mut second = Box::pin(pace.permit(2));
+        let third = tokio::spawn({
+            let pace = pace.clone();
+            async move { pace.permit(3).await.answered() }
+        });
+        assert!((&mut second).now_or_never().is_none());
+        tokio::task::yield_now().await;
+        begun.answered();
+        drop(second);
+        third.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn several_that_wait_are_let_begin_together_when_the_limit_allows_it() {
+        let pace = pace(2);
+        let begun = [pace.permit(1).await, pace.permit(2).await];
+        let mut waiting: Vec<_> = (3..5).map(|sequence| Box::pin(pace.permit(sequence))).collect();
+        assert!(waiting.iter_mut().all(|permit| permit.now_or_never().is_none()));
+        begun.into_iter().for_each(Permit::answered);
+        let permits = futures::future::join_all(waiting).await;
+        assert_eq!(permits.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_counted_and_lowers_the_limit_that_the_metric_shows() {
+        let pace = pace(32);
+        let metrics = pace.0.metrics.clone();
+        assert_eq!(metrics.create_limit.get(), 8);
+        pace.permit(1).await.pressed(None, "429");
+        assert_eq!((metrics.create_limit.get(), metrics.creates_slowed.get()), (4, 1));
+    }
+}
