@@ -21,7 +21,7 @@ use crate::{
     exchange::{ExchangeError, Exchanged, Terms},
     executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
     metrics::Metrics,
-    pace::Pace,
+    pace::{Pace, Place as PlaceInLine},
     reporter::{LAUNCHED, end},
     stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
@@ -159,6 +159,7 @@ impl Launcher {
     #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
     async fn launch(&self, request: &ExecutionRequest, sequence: u64) -> Result<Launched, LaunchError> {
         let id = request.record.job_id;
+        let mut kept: Option<PlaceInLine> = None;
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
             let place = self.place(&stored.record)?;
@@ -168,12 +169,18 @@ impl Launcher {
             } else {
                 self.executor.observe(&place.namespace, &place.name).await?
             };
-            match next(&stored.record, there.as_ref(), Timestamp::now()) {
+            let next = next(&stored.record, there.as_ref(), Timestamp::now());
+            let in_line = kept.take().filter(|_| next == Next::Create);
+            match next {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
                 Next::Create => {
-                    let is_named = match self.create(request, sequence, &stored, &place).await {
+                    let is_named = match self
+                        .create(request, || in_line.unwrap_or_else(|| self.pace.place(sequence)), &stored, &place)
+                        .await
+                    {
                         // It is not given back: it would come again behind others, and later than need be.
                         Err(LaunchError::Create(CreateError::Pressed { .. })) => {
+                            kept = Some(self.pace.place(sequence));
                             self.pace.pause().await;
                             false
                         }
@@ -240,7 +247,7 @@ impl Launcher {
     async fn create(
         &self,
         request: &ExecutionRequest,
-        sequence: u64,
+        in_line: impl FnOnce() -> PlaceInLine,
         stored: &Stored,
         place: &Place,
     ) -> Result<bool, LaunchError> {
@@ -270,7 +277,7 @@ impl Launcher {
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
         // Waited for before the attempt is won: from then on there is little time.
-        let permit = self.pace.permit(sequence).await;
+        let permit = in_line().permit().await;
         let Some(attempt) = self.win(&id, stored, place).await? else { return Ok(false) };
         let won = Instant::now();
         failpoint::reach("dispatcher.before-create");

@@ -27,25 +27,25 @@ struct State {
     limit: Limit,
     /// Who waits, in the order in which they are let begin. Only the first one looks at the limit; the others are woken when they
     /// have become the first.
-    waiting: BTreeMap<Place, Arc<Notify>>,
+    waiting: BTreeMap<Key, Arc<Notify>>,
     places: u64,
 }
 
 /// The sequence of the execution, and a number that tells apart who asks for the same one.
-type Place = (u64, u64);
+type Key = (u64, u64);
+
+/// A place in the line of those who wait; dropped, it is given up. Nobody behind it begins before.
+pub struct Place {
+    pace: Pace,
+    key: Key,
+    woken: Arc<Notify>,
+}
 
 /// A create that may begin. Dropped without a word of the server it counts for nothing.
 pub struct Permit {
     pace: Pace,
     round: Round,
     is_answered: bool,
-}
-
-/// Someone who waits; dropped, it does not any more.
-struct Waiter<'a> {
-    pace: &'a Pace,
-    place: Place,
-    woken: Arc<Notify>,
 }
 
 impl Pace {
@@ -57,21 +57,13 @@ impl Pace {
         Self(Arc::new(Shared { state, metrics }))
     }
 
-    /// Waits until the Job of the execution of this sequence may be created: one that was refused comes before all that are younger.
-    pub async fn permit(&self, sequence: u64) -> Permit {
-        let waiter = Waiter::new(self, sequence);
-        loop {
-            match self.try_start(&waiter.place) {
-                Ok(permit) => return permit,
-                Err(Some(time)) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(time.into()) => {}
-                        () = waiter.woken.notified() => {}
-                    }
-                }
-                Err(None) => waiter.woken.notified().await,
-            }
-        }
+    /// A place for the execution of this sequence: before all that are younger.
+    pub fn place(&self, sequence: u64) -> Place {
+        let mut state = self.state();
+        state.places += 1;
+        let (key, woken) = ((sequence, state.places), Arc::new(Notify::new()));
+        state.waiting.insert(key, woken.clone());
+        Place { pace: self.clone(), key, woken }
     }
 
     /// Waits until a pause, if there is one, is over.
@@ -84,9 +76,9 @@ impl Pace {
     }
 
     /// A permit; else until when to wait, unless woken before.
-    fn try_start(&self, place: &Place) -> Result<Permit, Option<Instant>> {
+    fn try_start(&self, key: &Key) -> Result<Permit, Option<Instant>> {
         let mut state = self.state();
-        if state.waiting.keys().next() != Some(place) {
+        if state.waiting.keys().next() != Some(key) {
             return Err(None);
         }
         match state.limit.may_start(Instant::now()) {
@@ -123,20 +115,28 @@ impl State {
     }
 }
 
-impl<'a> Waiter<'a> {
-    fn new(pace: &'a Pace, sequence: u64) -> Self {
-        let mut state = pace.state();
-        state.places += 1;
-        let (place, woken) = ((sequence, state.places), Arc::new(Notify::new()));
-        state.waiting.insert(place, woken.clone());
-        Self { pace, place, woken }
+impl Place {
+    /// Waits until the Job may be created.
+    pub async fn permit(self) -> Permit {
+        loop {
+            match self.pace.try_start(&self.key) {
+                Ok(permit) => return permit,
+                Err(Some(time)) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(time.into()) => {}
+                        () = self.woken.notified() => {}
+                    }
+                }
+                Err(None) => self.woken.notified().await,
+            }
+        }
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.pace.state();
-        state.waiting.remove(&self.place);
+        state.waiting.remove(&self.key);
         state.wake_first();
     }
 }
@@ -183,8 +183,8 @@ mod tests {
     #[tokio::test]
     async fn older_executions_are_let_first_whoever_asked_first() {
         let pace = pace(1);
-        let begun = pace.permit(1).await;
-        let (mut third, mut second) = (Box::pin(pace.permit(3)), Box::pin(pace.permit(2)));
+        let begun = pace.place(1).permit().await;
+        let (mut third, mut second) = (Box::pin(pace.place(3).permit()), Box::pin(pace.place(2).permit()));
         assert!((&mut third).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         begun.answered();
         assert!((&mut third).now_or_never().is_none(), "it is not its turn");
@@ -197,11 +197,11 @@ mod tests {
     #[tokio::test]
     async fn one_that_gives_up_while_it_waits_keeps_nobody_waiting() {
         let pace = pace(1);
-        let begun = pace.permit(1).await;
-        let mut second = Box::pin(pace.permit(2));
+        let begun = pace.place(1).permit().await;
+        let mut second = Box::pin(pace.place(2).permit());
         let third = tokio::spawn({
             let pace = pace.clone();
-            async move { pace.permit(3).await.answered() }
+            async move { pace.place(3).permit().await.answered() }
         });
         assert!((&mut second).now_or_never().is_none());
         tokio::task::yield_now().await;
@@ -211,10 +211,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_place_that_is_kept_after_a_refusal_lets_nobody_overtake() {
+        let pace = pace(4);
+        let permit = pace.place(1).permit().await;
+        let mut second = Box::pin(pace.place(2).permit());
+        let kept = pace.place(1);
+        permit.answered();
+        assert!((&mut second).now_or_never().is_none());
+        let first = kept.permit().await;
+        second.await.answered();
+        first.answered();
+    }
+
+    #[tokio::test]
     async fn several_that_wait_are_let_begin_together_when_the_limit_allows_it() {
         let pace = pace(2);
-        let begun = [pace.permit(1).await, pace.permit(2).await];
-        let mut waiting: Vec<_> = (3..5).map(|sequence| Box::pin(pace.permit(sequence))).collect();
+        let begun = [pace.place(1).permit().await, pace.place(2).permit().await];
+        let mut waiting: Vec<_> = (3..5).map(|sequence| Box::pin(pace.place(sequence).permit())).collect();
         assert!(waiting.iter_mut().all(|permit| permit.now_or_never().is_none()));
         begun.into_iter().for_each(Permit::answered);
         let permits = futures::future::join_all(waiting).await;
@@ -226,7 +239,7 @@ mod tests {
         let pace = pace(32);
         let metrics = pace.0.metrics.clone();
         assert_eq!(metrics.create_limit.get(), 8);
-        pace.permit(1).await.pressed(None, "429");
+        pace.place(1).permit().await.pressed(None, "429");
         assert_eq!((metrics.create_limit.get(), metrics.creates_slowed.get()), (4, 1));
     }
 }

@@ -1,6 +1,7 @@
 //! The harness of the stories in `tests/`, on which `cargo xtask` stands too: real servers, the services as processes, a real
 //! control plane.
 
+pub mod api_proxy;
 pub mod chromium;
 pub mod cluster;
 pub mod companion;

@@ -66,6 +66,7 @@ mod outputs;
 mod owslib;
 mod pages;
 mod poison;
+mod pressure;
 mod proxy;
 mod queue;
 mod reasons;

@@ -216,13 +216,9 @@ fn refusal(status: Status, retry_after: Option<Duration>) -> CreateError {
         (500, _) if status.message.contains("failed calling webhook") => {
             CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
         }
-        (408 | 429 | 500.., _) => {
-            CreateError::Pressed { retry_after, source: Box::new(kube::Error::Api(Box::new(status))) }
-        }
+        (408 | 429 | 500.., _) => CreateError::Pressed { retry_after, source: Box::new(status) },
         // A missing permission or namespace can be mended while the job waits.
-        (401 | 403 | 404 | 409, _) => {
-            CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
-        }
+        (401 | 403 | 404 | 409, _) => CreateError::Passing(Box::new(kube::Error::Api(Box::new(status)))),
         _ => refused(Reason::AdmissionRejected),
     }
 }
