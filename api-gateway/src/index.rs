@@ -82,7 +82,7 @@ impl Index {
         self.read().rows.get(job).map(|row| row.owner() == Some(owner))
     }
 
-    /// About how many jobs are launched before this one: those of its process that were made earlier and have not started. At most
+    /// About how many jobs are launched before this one: those of its process that were made earlier and wait, too. At most
     /// [`MOST_AHEAD`].
     pub fn ahead(&self, record: &JobRecord) -> usize {
         self.read().rows.ahead(record.process_id.as_str(), &record.job_id, MOST_AHEAD)

@@ -162,7 +162,8 @@ async fn serve(
         let intake = Intake {
             store: store.clone(),
             process: process.id.clone(),
-            max_live: process.max_live.map_or(settings.max_live_per_process, |max| max as usize),
+            // What a cap on all forbids, one queue need not hand out: with one process the cap on all is exact, too.
+            max_live: process.max_live.map_or(settings.max_live_per_process, |max| max as usize).min(settings.max_live),
             room: room.clone(),
             launcher: launcher.clone(),
         };

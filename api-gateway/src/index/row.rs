@@ -15,6 +15,7 @@ pub struct Row {
     status: Status,
     progress: u8,
     has_log: bool,
+    has_workload: bool,
 }
 
 /// What many jobs have in common: each pair is kept once.
@@ -44,6 +45,7 @@ impl Row {
             status: record.status,
             progress: record.progress.unwrap_or(UNKNOWN),
             has_log: record.archive.is_readable(),
+            has_workload: record.workload.as_ref().is_some_and(|workload| workload.job_uid.is_some()),
         }
     }
 
@@ -74,6 +76,11 @@ impl Row {
     /// Whether there is a log to read.
     pub fn has_log(&self) -> bool {
         self.has_log
+    }
+
+    /// Whether what runs the job was created.
+    pub(super) fn has_workload(&self) -> bool {
+        self.has_workload
     }
 
     /// Percent done.

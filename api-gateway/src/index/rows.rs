@@ -22,6 +22,8 @@ use super::row::Row;
 pub(super) struct Rows {
     rows: BTreeMap<JobId, Row>,
     groups: Groups,
+    /// Of each process those among the accepted ones whose workload was created: no more than may be live.
+    launched: HashMap<Arc<str>, BTreeSet<JobId>>,
     owned: HashMap<Arc<str>, Groups>,
 }
 
@@ -84,6 +86,11 @@ pub(super) enum Order {
 impl Rows {
     pub(super) fn insert(&mut self, id: JobId, row: Row) {
         let (origin, status) = (row.origin().clone(), row.status());
+        if status == Status::Accepted && row.has_workload() {
+            self.launched.entry(origin.process.clone()).or_default().insert(id);
+        } else {
+            self.leave_launched(&id, &origin.process);
+        }
         let before = self.rows.insert(id, row);
         if let Some(before) = before {
             if before.status() == status && *before.origin() == origin {
@@ -103,7 +110,17 @@ impl Rows {
 
     pub(super) fn remove(&mut self, id: &JobId) {
         if let Some(before) = self.rows.remove(id) {
+            self.leave_launched(id, before.process_id());
             self.leave_groups(id, &before);
+        }
+    }
+
+    fn leave_launched(&mut self, id: &JobId, process: &str) {
+        if let Some(launched) = self.launched.get_mut(process) {
+            launched.remove(id);
+            if launched.is_empty() {
+                self.launched.remove(process);
+            }
         }
     }
 
@@ -118,10 +135,11 @@ impl Rows {
         }
     }
 
-    /// How many jobs of a process are before this one among those that have not started; at most `limit` are counted.
+    /// How many jobs of a process are before this one among those that wait to be launched; at most `limit` are counted.
     pub(super) fn ahead(&self, process: &str, id: &JobId, limit: usize) -> usize {
         let waiting = self.groups.0.get(process).map(|sets| &sets[position(Status::Accepted)]);
-        waiting.map_or(0, |waiting| waiting.range(..id).take(limit).count())
+        let launched = self.launched.get(process).map_or(0, |launched| launched.range(..id).count());
+        waiting.map_or(0, |waiting| waiting.range(..id).take(limit + launched).count() - launched)
     }
 
     /// How many jobs have each status: as much work as there are processes, not jobs.
@@ -236,7 +254,10 @@ impl<'a> Iterator for Merge<'a> {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use protocol::{JobRecord, Owner, job_record::ArchiveState};
+    use protocol::{
+        JobRecord, Owner,
+        job_record::{ArchiveState, ExecutorKind, Workload},
+    };
 
     use super::*;
     use crate::index::row::Texts;
@@ -291,6 +312,35 @@ mod tests {
         rows.remove(&id);
         assert_eq!(rows.count().map(|(_, count)| count), [0; 5]);
         assert!(rows.groups.0.is_empty() && rows.rows.is_empty());
+    }
+
+    #[test]
+    fn a_launched_job_is_before_no_other_even_before_its_pod_has_started() {
+        let (mut rows, mut texts) = (Rows::default(), Texts::default());
+        let record = |millis: u64| {
+            let (id, now) = (JobId::generate(millis), Timestamp::UNIX_EPOCH);
+            JobRecord::accepted(id, "a".parse().unwrap(), "1".into(), now, ArchiveState::Off)
+        };
+        let records: Vec<JobRecord> = (1..=4).map(record).collect();
+        for record in &records {
+            rows.insert(record.job_id, Row::new(record, &mut texts));
+        }
+        let last = records[3].job_id;
+        assert_eq!((rows.ahead("a", &last, 10), rows.ahead("a", &last, 2)), (3, 2));
+        let mut workload = Workload::new(ExecutorKind::Kubernetes, "n", "j");
+        let won = JobRecord { workload: Some(workload.clone()), ..records[0].clone() };
+        rows.insert(won.job_id, Row::new(&won, &mut texts));
+        assert_eq!(rows.ahead("a", &last, 10), 3, "won, not created");
+        workload.job_uid = Some("u".to_owned());
+        let created = JobRecord { workload: Some(workload), ..won };
+        rows.insert(created.job_id, Row::new(&created, &mut texts));
+        assert_eq!((rows.ahead("a", &last, 10), rows.ahead("a", &last, 2)), (2, 2));
+        let running = JobRecord { status: Status::Running, ..created.clone() };
+        rows.insert(running.job_id, Row::new(&running, &mut texts));
+        assert!(rows.ahead("a", &last, 10) == 2 && rows.launched.is_empty());
+        rows.insert(created.job_id, Row::new(&created, &mut texts));
+        rows.remove(&created.job_id);
+        assert!(rows.ahead("a", &last, 10) == 2 && rows.launched.is_empty());
     }
 
     #[test]
