@@ -6,6 +6,7 @@ pub mod chromium;
 pub mod cluster;
 pub mod companion;
 pub mod issuer;
+pub mod live_jobs;
 pub mod local_jobs;
 pub mod multipart;
 pub mod nats_server;

@@ -53,6 +53,7 @@ mod limits;
 mod lists;
 mod logs;
 mod manifest_dry_run;
+mod many;
 mod memory;
 mod mutated_bodies;
 mod namespaces;

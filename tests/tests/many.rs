@@ -1,0 +1,60 @@
+//! Many more jobs than may be live, through two replicas of everything: the API server itself never has more.
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::{
+    live_jobs::LiveJobs,
+    program::wait_until,
+    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use protocol::JobId;
+use serde_json::json;
+
+const JOBS: usize = 300;
+const CAP: usize = 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_jobs_run_once_each_and_never_more_than_thirty_at_one_time() {
+    let mut setting = Setting::new(Backend::Simulated)
+        .with_processes(&process_yaml("p", "true"))
+        .with("QUAYSIDE_DISPATCHER__MAX_LIVE", &CAP.to_string());
+    setting.replicas = 2;
+    if end_to_end::story::skips("many", Backend::Simulated) {
+        return;
+    }
+    tell("many", setting, async |story| {
+        let (namespace, client) = story.cluster()?;
+        let live = LiveJobs::watch(client, namespace.name());
+        let shared: &Story = story;
+        let submitted = stream::iter(0..JOBS).map(|number| shared.submit_at(number % 2, "p", json!({})));
+        let jobs: Vec<JobId> = submitted.buffered(16).try_collect().await?;
+        for job in &jobs {
+            // Each is done in its turn: the last one waits for all others.
+            let status = story.wait_done(job).await?;
+            ensure!(status["status"] == "successful", "{status}");
+        }
+        once_each(story, &live, &jobs).await?;
+        let most = live.most(|_| true);
+        ensure!((CAP / 2..=CAP).contains(&most), "{most} were live at one time, {CAP} may be");
+        Ok(())
+    })
+    .await;
+}
+
+/// One Job for each job, from its first launch.
+async fn once_each(story: &Story, live: &LiveJobs, jobs: &[JobId]) -> Result<()> {
+    wait_until("the watch has told of every job", LIMIT, || async {
+        let told = live.made().len();
+        ensure!(told == jobs.len(), "it has told of {told}");
+        Ok(())
+    })
+    .await?;
+    let made = live.made();
+    for job in jobs {
+        let uids = made.get(&job.to_string()).context("a job without a Job")?;
+        ensure!(uids.len() == 1, "{job} had the Jobs {uids:?}");
+        let attempt = story.manifest(job).await?.record.attempt;
+        ensure!(attempt == 1, "{job} took {attempt} attempts");
+    }
+    Ok(())
+}
