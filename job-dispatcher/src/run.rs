@@ -14,9 +14,10 @@ use platform::{
 };
 use prometheus_client::registry::Registry;
 use protocol::{
+    ProcessDefinition,
     configuration::{Configuration, LogLevel},
     job_record::{ArchiveState, ExecutorKind},
-    names::environment,
+    names::{environment, subjects},
 };
 use tokio::{
     runtime::Handle,
@@ -131,7 +132,18 @@ async fn serve(
         }));
         Watcher::new(reporter.clone(), settings.start_deadline, metrics.clone(), tell_levels)
     });
+    let cap = |process: &ProcessDefinition| {
+        // What the cap on all forbids, one queue need not hand out: with one process the cap on all is exact, too.
+        process.max_live.map_or(settings.max_live_per_process, |max| max as usize).min(settings.max_live)
+    };
     let room = LiveRoom::new(settings.max_live, processes.len(), metrics.live_jobs.clone());
+    let room = match processes.values().map(cap).sum::<usize>() <= settings.max_live {
+        true => room,
+        false => {
+            let queues = processes.keys().map(subjects::launching_consumer).collect();
+            room.counting(store.nats().clone(), queues)
+        }
+    };
     let pace = Pace::new(settings.max_creating, metrics.clone());
     metrics.max_live.set(i64::try_from(settings.max_live).unwrap_or(i64::MAX));
     let launcher = Launcher {
@@ -162,8 +174,7 @@ async fn serve(
         let intake = Intake {
             store: store.clone(),
             process: process.id.clone(),
-            // What a cap on all forbids, one queue need not hand out: with one process the cap on all is exact, too.
-            max_live: process.max_live.map_or(settings.max_live_per_process, |max| max as usize).min(settings.max_live),
+            max_live: cap(process),
             room: room.clone(),
             launcher: launcher.clone(),
         };

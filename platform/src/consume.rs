@@ -1,11 +1,11 @@
 //! The one consume loop: durable pull consumers whose unacknowledged message is the lease on a piece of work. Only this
 //! file acknowledges.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{AckKind, Message, consumer, stream};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use protocol::{digest, names::subjects};
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
@@ -17,7 +17,7 @@ use crate::nats::Nats;
 /// How much work may be taken that is not bounded by one queue alone.
 pub trait Room: fmt::Debug + Send + Sync {
     /// How many more pieces may be taken now.
-    fn free(&self) -> usize;
+    fn free(&self) -> BoxFuture<'_, usize>;
 }
 
 /// A durable consumer and how much of it one replica takes.
@@ -138,7 +138,8 @@ const PULL_EXPIRES: Duration = Duration::from_secs(2);
 /// A pull request asks for at most this many messages.
 const PULL_BATCH: usize = 64;
 
-type TakeError = Box<dyn std::error::Error + Send + Sync>;
+/// Why work can't be taken, or counted.
+pub type TakeError = Box<dyn std::error::Error + Send + Sync>;
 
 #[allow(clippy::too_many_arguments, reason = "each is a part of one loop's state")]
 async fn take<H, F>(
@@ -206,7 +207,10 @@ const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// How much room there is, once there is any; 0 when it is time to stop.
 async fn wait_for(room: &dyn Room, shutdown: &CancellationToken) -> usize {
     loop {
-        let free = room.free();
+        let free = tokio::select! {
+            free = room.free() => free,
+            () = shutdown.cancelled() => return 0,
+        };
         if free > 0 {
             return free;
         }
@@ -215,6 +219,22 @@ async fn wait_for(room: &dyn Room, shutdown: &CancellationToken) -> usize {
             () = shutdown.cancelled() => return 0,
         }
     }
+}
+
+/// Pieces of work of these consumers that are in somebody's hand, or wait to be tried again, over all replicas: as the leader of the
+/// stream of jobs has it now.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn in_hand(nats: &Nats, consumers: &HashSet<String>) -> Result<usize, TakeError> {
+    let mut told = nats.stream.consumers();
+    let mut in_hand = 0;
+    while let Some(consumer) = told.try_next().await? {
+        if consumers.contains(&consumer.name) {
+            in_hand += consumer.num_ack_pending;
+        }
+    }
+    Ok(in_hand)
 }
 
 fn config(nats: &Nats, queue: &WorkQueue) -> consumer::pull::Config {
@@ -237,9 +257,8 @@ where
     H: Fn(Delivery) -> F,
     F: Future<Output = Verdict> + Send + 'static,
 {
-    let (delivered, sequence) = message
-        .info()
-        .map_or((1, 0), |info| (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence));
+    let (delivered, sequence) =
+        message.info().map_or((1, 0), |info| (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence));
     let (subject, payload) = (message.subject.to_string(), message.payload.clone());
     let delivery = Delivery { subject, payload, sequence, delivered, stop };
     // A task of its own: a panic in a handler ends one piece of work, not the loop.

@@ -28,6 +28,7 @@ mod accepts;
 mod audit;
 mod bare;
 mod bed;
+mod cap;
 mod cpu;
 mod events;
 mod gateway;
@@ -67,6 +68,8 @@ enum Topic {
     Requests,
     /// A page of the list of jobs out of many, beside one out of few.
     Lists,
+    /// Live jobs at one time out of many that wait, beside how many may be.
+    Cap,
 }
 
 /// How much of everything.
@@ -79,6 +82,8 @@ struct Sizes {
     stock_jobs: usize,
     latency_jobs: usize,
     listed_jobs: usize,
+    /// Jobs, and how many of them may be live at one time.
+    capped_jobs: (usize, usize),
     settle: Duration,
 }
 
@@ -91,6 +96,7 @@ impl Sizes {
         stock_jobs: 500,
         latency_jobs: 100,
         listed_jobs: 100_000,
+        capped_jobs: (2000, 200),
         settle: Duration::from_secs(5),
     };
     const QUICK: Self = Self {
@@ -101,6 +107,7 @@ impl Sizes {
         stock_jobs: 20,
         latency_jobs: 12,
         listed_jobs: 10_000,
+        capped_jobs: (200, 20),
         settle: Duration::from_secs(2),
     };
 }
@@ -151,6 +158,9 @@ async fn measure(arguments: &Arguments, work: &Path, report: &mut Report) -> Res
     }
     if [Topic::Jobs, Topic::Latency, Topic::Memory, Topic::Requests].into_iter().any(asked) {
         on_raised(&work.join("raised"), &tools, &sizes, &asked, report).await?;
+    }
+    if asked(Topic::Cap) {
+        cap::measure(&work.join("cap"), &tools, sizes.capped_jobs, report).await?;
     }
     if asked(Topic::Jobs) {
         on_stock(&work.join("stock"), &tools, &sizes, report).await?;

@@ -84,6 +84,18 @@ impl Bed {
         audit: bool,
         tools: &Tools,
     ) -> Result<Self> {
+        Self::with_dispatchers(folder, controllers, audit, 1, &[], tools).await
+    }
+
+    /// The same with so many dispatchers, which have these variables, too.
+    pub(super) async fn with_dispatchers(
+        folder: &Path,
+        controllers: ControllerLimits,
+        audit: bool,
+        dispatchers: usize,
+        variables: &[(&str, &str)],
+        tools: &Tools,
+    ) -> Result<Self> {
         let options = Options { dir: folder.join("cluster"), nodes: vec![NodeKind::Simulated], controllers, audit };
         let cluster = Cluster::start(&options, &say).await?;
         let admin = cluster.client().await?;
@@ -102,7 +114,10 @@ impl Bed {
         say("starting the services");
         for service in Service::ALL {
             let kubeconfig = user(&cluster, &admin, folder, &ours, service.name()).await?.display().to_string();
-            stack.start_service(service, 0, &[("KUBECONFIG", &kubeconfig)])?;
+            let replicas = if service == Service::Dispatcher { dispatchers } else { 1 };
+            for replica in 0..replicas {
+                stack.start_service(service, replica, &[&[("KUBECONFIG", kubeconfig.as_str())], variables].concat())?;
+            }
         }
         stack.wait_ready().await?;
         let service_processes =
