@@ -52,7 +52,7 @@ pub struct Launcher {
     pub runtime: Handle,
 }
 
-/// A holder looks again after once to twice this time.
+/// A holder looks again after once to twice this time, and who waits to create after it.
 const HOLD_LOOK: Duration = Duration::from_secs(30);
 
 impl Actor for Launcher {
@@ -181,7 +181,7 @@ impl Launcher {
                         // It is not given back: it would come again behind others, and later than need be.
                         Err(LaunchError::Create(CreateError::Pressed { .. })) => {
                             kept = Some(self.pace.place(sequence));
-                            self.pace.pause().await;
+                            self.pace.pause(HOLD_LOOK).await;
                             false
                         }
                         created => created?,
@@ -276,8 +276,8 @@ impl Launcher {
             masked_parameters: request.record.parameters.clone(),
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
-        // Waited for before the attempt is won: from then on there is little time.
-        let permit = in_line().permit().await;
+        // Waited for before the attempt is won: from then on there is little time. A job that was dismissed meanwhile leaves.
+        let Ok(permit) = tokio::time::timeout(HOLD_LOOK, in_line().permit()).await else { return Ok(false) };
         let Some(attempt) = self.win(&id, stored, place).await? else { return Ok(false) };
         let won = Instant::now();
         failpoint::reach("dispatcher.before-create");

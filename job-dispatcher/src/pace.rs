@@ -66,12 +66,16 @@ impl Pace {
         Place { pace: self.clone(), key, woken }
     }
 
-    /// Waits until a pause, if there is one, is over.
-    pub async fn pause(&self) {
+    /// Waits until a pause, if there is one, is over; so long at most.
+    pub async fn pause(&self, most: Duration) {
+        let give_up = Instant::now() + most;
         loop {
             let may = self.state().limit.may_start(Instant::now());
             let May::NotBefore(time) = may else { return };
-            tokio::time::sleep_until(time.into()).await;
+            tokio::time::sleep_until(time.min(give_up).into()).await;
+            if time >= give_up {
+                return;
+            }
         }
     }
 

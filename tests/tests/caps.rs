@@ -217,6 +217,35 @@ async fn pending(story: &Story) -> Result<(i64, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_launched_job_whose_pod_has_not_started_is_before_no_job_that_waits() {
+    if skips("queue-place-launched", Backend::Simulated) {
+        return;
+    }
+    let yaml = process_yaml("p", "true")
+        .replace("      check_auth: false\n", "      check_auth: false\n      max_live: 1\n")
+        .replace("      resources:\n", "      node_selector: {no: such}\n      resources:\n");
+    tell("queue-place-launched", Setting::new(Backend::Simulated).with_processes(&yaml), async |story| {
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            jobs.push(story.submit("p", json!({})).await?);
+        }
+        wait_until("the first is launched, and the others tell their places", LIMIT, || async {
+            let mut places = Vec::new();
+            for job in &jobs {
+                places.push(story.status(job).await?["jobsAhead"].clone());
+            }
+            ensure!(story.kubernetes_job(&jobs[0]).await?.is_some(), "it is not");
+            ensure!(places == [json!(null), json!(0), json!(1)], "{places:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(story.status(&jobs[0]).await?["status"] == "accepted", "its pod has started");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_waits_tells_about_how_many_are_before_it() {
     let mut setting = Setting::new(Backend::Local).with_processes(&process_yaml("p", "true"));
     setting.start_services = false;

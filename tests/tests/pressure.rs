@@ -15,7 +15,7 @@ use protocol::{
 };
 use serde_json::json;
 
-const JOBS: usize = 20;
+const JOBS: usize = 21;
 /// What the server asks for; the limit begins at 8.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 const FIRST: usize = 8;
@@ -52,11 +52,15 @@ async fn an_api_server_that_refuses_is_asked_less_and_no_job_fails() {
             let status = story.status(job).await?;
             ensure!(status["status"] == "accepted", "{status}");
         }
+        // One that waits to be created can be dismissed, and never is.
+        let dismissed = jobs.pop().context("no job")?;
+        ensure!(story.delete_at(0, &dismissed).await?.status().is_success(), "not dismissed");
         proxy.refuse(None);
         for job in &jobs {
             let status = story.wait_done(job).await?;
             ensure!(status["status"] == "successful", "{status}");
         }
+        ensure!(story.kubernetes_job(&dismissed).await?.is_none(), "the dismissed job was created");
         held_back(&proxy, metric(story, "creates_slowed_total").await?)?;
         in_order(&proxy, &jobs)?;
         let limit = metric(story, "create_limit").await?;
