@@ -116,7 +116,7 @@ impl KubernetesExecutor {
             Ok(Ok(Answer::Created(created))) => {
                 created.uid().ok_or_else(|| CreateError::Passing("the created Job has no UID".into()))
             }
-            Ok(Ok(Answer::Refused { status, retry_after })) => Err(refusal(status, retry_after)),
+            Ok(Ok(Answer::Refused { status, retry_after })) => Err(refusal(*status, retry_after)),
             Ok(Err(error @ (kube::Error::HyperError(_) | kube::Error::Service(_)))) => {
                 Err(CreateError::Pressed { retry_after: None, source: Box::new(error) })
             }

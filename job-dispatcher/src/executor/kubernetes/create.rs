@@ -17,7 +17,7 @@ pub(super) enum Answer {
     /// It is not.
     Refused {
         /// Why.
-        status: Status,
+        status: Box<Status>,
         /// When to ask again, if the server says so.
         retry_after: Option<Duration>,
     },
@@ -37,7 +37,7 @@ pub(super) async fn create(client: &Client, namespace: &str, job: &Job) -> Resul
     if code.is_success() {
         return serde_json::from_slice(&body).map(Answer::Created).map_err(Error::SerdeError);
     }
-    let status = status(code.as_u16(), &body);
+    let status = Box::new(status(code.as_u16(), &body));
     let retry_after = header.and_then(|header| header.to_str().ok()?.trim().parse().ok());
     let in_body = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     let retry_after = retry_after.or_else(|| (in_body > 0).then(|| u64::from(in_body)));
