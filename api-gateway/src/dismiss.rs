@@ -18,7 +18,7 @@ use platform::{
 use protocol::{
     Event, JobId, JobRecord, ProcessDefinition,
     audit::{Action, Outcome},
-    job_record::{Archive, ArchiveState, Status},
+    job_record::{Archive, ArchiveState, RemovedBy, Status},
 };
 use tracing::{Instrument, info, info_span};
 
@@ -136,7 +136,9 @@ fn next_step(stored: &Stored, intent: Intent, now: Timestamp) -> Step {
         // The gateway that took it died before it could tell so; events come in order all the same.
         Intent::Cancel if !stored.is_told() => Step::Write(Event::Accepted, Box::new(record.clone())),
         Intent::Cancel => Step::Write(Event::Dismissed, Box::new(dismissed(record, now))),
-        Intent::Remove if record.status.is_terminal() => Step::Write(Event::Removed, Box::new(removed(record, now))),
+        Intent::Remove if record.status.is_terminal() => {
+            Step::Write(Event::Removed, Box::new(record.removed(RemovedBy::Client, now)))
+        }
         Intent::Remove => Step::Leave,
     }
 }
@@ -152,24 +154,6 @@ fn dismissed(record: &JobRecord, now: Timestamp) -> JobRecord {
         next.archive = Archive::new(ArchiveState::Off);
     }
     next
-}
-
-/// Only what cleaning up needs: no inputs, no message, no result.
-fn removed(record: &JobRecord, now: Timestamp) -> JobRecord {
-    let next = record.next(now);
-    let archive = Archive { key: record.archive.key.clone(), ..Archive::new(record.archive.state) };
-    let (id, process, version) = (record.job_id, record.process_id.clone(), record.process_version.clone());
-    JobRecord {
-        status: Status::Dismissed,
-        // Names the archive of a job that was dismissed and is not archived yet.
-        finished: Some(record.finished.unwrap_or(record.updated)),
-        updated: next.updated,
-        attempt: record.attempt,
-        workload: record.workload.clone(),
-        archive,
-        write_id: next.write_id,
-        ..JobRecord::accepted(id, process, version, record.created, record.archive.state)
-    }
 }
 
 #[cfg(test)]
@@ -266,6 +250,7 @@ mod tests {
         assert_eq!((event, record.archive.key.as_deref(), record.finished), (Event::Removed, Some("k"), Some(at(1))));
         assert_eq!((record.workload.as_ref(), record.attempt), (done.record.workload.as_ref(), 2));
         assert_ne!(record.write_id, done.record.write_id);
+        assert_eq!(record.removed_by, Some(RemovedBy::Client));
         let text = serde_json::to_string(&record).unwrap();
         assert!(!text.contains("private"), "{text}");
     }

@@ -11,7 +11,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use protocol::{
-    Event, ExecutionRequest, JobEvent, JobRecord,
+    Event, ExecutionRequest, JobEvent, JobId, JobRecord, ProcessId,
     audit::AuditEvent,
     idempotency::ClaimedKey,
     job_event,
@@ -158,6 +158,14 @@ pub async fn last_callback<T: DeserializeOwned>(nats: &Nats, subject: &str) -> R
     let decoded = serde_json::from_slice(&message.payload);
     let found = decoded.map_err(|source| StreamError::Decode { subject: subject.to_owned(), source })?;
     Ok(Some((found, message.sequence)))
+}
+
+/// Whether somebody is still to be told about a job: the subscription goes with the last delivery.
+///
+/// # Errors
+/// When the leader did not answer.
+pub async fn is_subscribed(nats: &Nats, process: &ProcessId, job: &JobId) -> Result<bool, StreamError> {
+    Ok(last_in(&nats.callbacks, &subjects::subscription(process, job)).await?.is_some())
 }
 
 /// Stores a result where no bucket is configured. Repeating it replaces it.

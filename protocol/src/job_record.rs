@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod reason;
+mod removal;
 
-pub use self::reason::Reason;
+pub use self::{reason::Reason, removal::RemovedBy};
 use crate::{
     JobId, Owner, ProcessId, SCHEMA, Unknown, Word,
     callback::CallbackKind,
@@ -81,6 +82,9 @@ pub struct JobRecord {
     /// What somebody is told about this job; whom is private.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub callbacks: Vec<CallbackKind>,
+    /// Who removed the job; in the event `removed` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_by: Option<RemovedBy>,
     /// Drawn for each write.
     pub write_id: WriteId,
     /// See [`Unknown`].
@@ -485,6 +489,7 @@ impl JobRecord {
             archive: Archive::new(archive),
             parameters: None,
             callbacks: Vec::new(),
+            removed_by: None,
             write_id: WriteId::generate(),
             unknown: Unknown::new(),
         }
