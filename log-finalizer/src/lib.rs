@@ -2,7 +2,7 @@
 //!
 //! `running` → `follow`; `ended`, `dismissed` → [`finalize`] → `take` → [`collect`] → [`archive`], [`result`] → `seal` →
 //! `release`. What attempts leave that come to nothing is deleted by `leftovers`. A log that is archived only after its job is terminal goes through `late`. What a lost message would have
-//! done, [`sweep`] does. Logs come from an executor behind [`pods`].
+//! done, [`sweep`] does; what jobs leave for good goes through `retention`. Logs come from an executor behind [`pods`].
 
 pub mod archive;
 pub mod collect;
@@ -16,6 +16,7 @@ pub mod pods;
 mod release;
 mod remove;
 pub mod result;
+pub mod retention;
 mod run;
 mod seal;
 pub mod settings;

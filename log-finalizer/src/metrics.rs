@@ -24,6 +24,10 @@ pub struct Metrics {
     pub released: Counter,
     /// Removed jobs of which everything was deleted.
     pub removed: Counter,
+    /// Jobs that were removed as they were over their retention.
+    pub expired: Counter,
+    /// Jobs whose earlier events were deleted.
+    pub tidied: Counter,
     /// Jobs that the sweep had to take care of.
     pub swept: Counter,
     /// Jobs whose log waits for log storage, as the last sweep counted.
@@ -48,6 +52,8 @@ impl Metrics {
             retried: Counter::default(),
             released: Counter::default(),
             removed: Counter::default(),
+            expired: Counter::default(),
+            tidied: Counter::default(),
             swept: Counter::default(),
             waiting: Gauge::default(),
             sealed: Family::default(),
@@ -60,6 +66,8 @@ impl Metrics {
             retried,
             released,
             removed,
+            expired,
+            tidied,
             swept,
             waiting,
             sealed,
@@ -72,6 +80,8 @@ impl Metrics {
         registry.register("quayside_finalizer_retried", "Tries at storing that will be repeated", retried);
         registry.register("quayside_finalizer_released", "Pods released by this replica", released);
         registry.register("quayside_finalizer_removed", "Removed jobs of which everything was deleted", removed);
+        registry.register("quayside_finalizer_expired", "Jobs over their retention that this replica removed", expired);
+        registry.register("quayside_finalizer_tidied", "Jobs whose earlier events this replica deleted", tidied);
         registry.register("quayside_finalizer_swept", "Jobs that the sweep took care of", swept);
         registry.register("quayside_finalizer_waiting", "Jobs whose log waits for log storage", waiting);
         registry.register("quayside_finalizer_archive_bytes", "Bytes of log archived", archive_bytes);

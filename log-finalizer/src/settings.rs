@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use platform::config::{list, seconds};
 use serde::Deserialize;
 
+use crate::retention::RetentionSettings;
+
 /// What can be set.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +43,8 @@ pub struct FinalizerSettings {
     /// How long the stream tells that a job was removed, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub forget_removed_after: Duration,
+    /// How long jobs that are done are kept.
+    pub retention: RetentionSettings,
 }
 
 impl Default for FinalizerSettings {
@@ -57,6 +61,7 @@ impl Default for FinalizerSettings {
             sweep_every: Duration::from_secs(60),
             sweep_after: Duration::from_secs(600),
             forget_removed_after: Duration::from_secs(2 * 86_400),
+            retention: RetentionSettings::default(),
         }
     }
 }
@@ -85,6 +90,7 @@ impl FinalizerSettings {
         if self.forget_removed_after < LEAST_REMEMBERED {
             mistakes.push("finalizer.forget_removed_after: expected 90000 seconds or more".to_owned());
         }
+        mistakes.extend(self.retention.mistakes());
         if self.log_deadline > self.seal_deadline {
             mistakes.push("finalizer.log_deadline: expected no more than finalizer.seal_deadline".to_owned());
         }

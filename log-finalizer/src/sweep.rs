@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::{
     finalize::{FinalizeError, Finalizer},
     pods::Held,
+    retention::Retention,
     seal::{self, Todo},
 };
 
@@ -43,12 +44,19 @@ pub struct Sweep {
     again: VecDeque<JobId>,
     /// How far removals were looked at.
     removals: u64,
+    retention: Retention,
 }
 
 impl Sweep {
     /// A sweep that begins at the start of the stream.
     pub fn new(finalizer: Finalizer) -> Self {
-        Self { finalizer, cursors: [0; KINDS.len()], again: VecDeque::new(), removals: 0 }
+        Self {
+            finalizer,
+            cursors: [0; KINDS.len()],
+            again: VecDeque::new(),
+            removals: 0,
+            retention: Retention::default(),
+        }
     }
 
     /// Sweeps now and on the timer, until `stop`.
@@ -80,6 +88,7 @@ impl Sweep {
         if let Err(error) = self.removals().await {
             warn!(error = %chain(&error), "removals could not be swept");
         }
+        self.retention.round(&self.finalizer).await;
     }
 
     /// Workloads that nobody released. What can't be done for one does not keep the others.

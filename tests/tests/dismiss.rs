@@ -52,7 +52,7 @@ async fn delete(story: &Story, replica: usize, job: &JobId) -> Result<(u16, Valu
     Ok((answer.status().as_u16(), answer.json().await?))
 }
 
-async fn dismissed(story: &Story, job: &JobId) -> Result<()> {
+pub(crate) async fn dismissed(story: &Story, job: &JobId) -> Result<()> {
     let (status, document) = delete(story, 0, job).await?;
     ensure!(status == 200 && document["status"] == "dismissed", "{status} {document}");
     ensure!(document["jobID"] == job.to_string() && document["type"] == "process", "{document}");
@@ -72,7 +72,7 @@ async fn events(story: &Story, job: &JobId) -> Result<Vec<(Event, JobEvent)>> {
 }
 
 /// Nothing of a job runs, and nothing of it is left where it ran.
-async fn gone(story: &Story, job: &JobId) -> Result<()> {
+pub(crate) async fn gone(story: &Story, job: &JobId) -> Result<()> {
     if story.backend != Backend::Local {
         ensure!(story.kubernetes_job(job).await?.is_none(), "the Job of {job} is there");
         let pods = story.kubernetes_pods(job).await?;
@@ -133,7 +133,7 @@ async fn ends_clean(story: &Story, job: &JobId) -> Result<()> {
 }
 
 /// A job that was removed is known to nobody, and nothing is stored of it but that it was removed.
-async fn removed(story: &Story, job: &JobId) -> Result<()> {
+pub(crate) async fn removed(story: &Story, job: &JobId) -> Result<()> {
     let store = story.stack.objects()?;
     wait_until("nothing is stored of the job", LIMIT, || async {
         let objects = store.list(store.prefix(), None, 1000).await?;
@@ -155,7 +155,7 @@ async fn removed(story: &Story, job: &JobId) -> Result<()> {
     Ok(())
 }
 
-async fn begun(story: &Story, job: &JobId) -> Result<()> {
+pub(crate) async fn begun(story: &Story, job: &JobId) -> Result<()> {
     story.wait_for(job, &["running"]).await?;
     if story.backend == Backend::Simulated {
         return Ok(());

@@ -72,6 +72,7 @@ mod proxy;
 mod queue;
 mod reasons;
 mod results;
+mod retention;
 mod retries;
 mod schemathesis;
 mod stream;
