@@ -1,13 +1,14 @@
 //! What is kept of jobs that are done, and for how long: in the list, in the stream, in the bucket, in the cluster.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use end_to_end::{
     ports,
     program::wait_until,
     receiver::{Manner, Receiver},
+    s3_server::S3Server,
     services::Service,
     stack::Store,
     story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
@@ -82,16 +83,17 @@ async fn kinds(story: &Story, job: &JobId) -> Result<Vec<Event>> {
     Ok(events.filter(|(_, of, _)| of == job).map(|(_, _, event)| event).collect())
 }
 
-/// The archive of a job can't be stored any more.
-fn refuse_archive(story: &Story, job: JobId) -> Result<()> {
-    let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another store") };
-    server.refuse(move |_, key| key.contains(&job.to_string()) && key.ends_with("-logs.txt"));
-    Ok(())
+/// The story's bucket.
+fn embedded(story: &Story) -> Result<&S3Server> {
+    match &story.stack.store {
+        Store::Embedded(server) => Ok(server),
+        Store::Versitygw(_) | Store::Absent => bail!("another store"),
+    }
 }
 
-fn refuse_nothing(story: &Story) -> Result<()> {
-    let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another store") };
-    server.refuse_nothing();
+/// The archive of a job can't be stored any more.
+fn refuse_archive(story: &Story, job: JobId) -> Result<()> {
+    embedded(story)?.refuse(move |_, key| key.contains(&job.to_string()) && key.ends_with("-logs.txt"));
     Ok(())
 }
 
@@ -137,20 +139,29 @@ async fn of_more_jobs_than_are_kept_the_oldest_go_once_each_and_everywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_a_client_removes_costs_no_other_one_its_place() {
-    let mut setting = setting().with("QUAYSIDE_FINALIZER__RETENTION__MAX_JOBS", "3");
+    let mut setting =
+        setting().with("QUAYSIDE_FINALIZER__RETENTION__MAX_JOBS", "3").with("QUAYSIDE_FINALIZER__SWEEP_AFTER", "1");
     setting.replicas = 2;
     tell("retention-places", setting, async |story| {
-        let mut jobs = Vec::new();
+        let mut jobs = vec![done(story).await?, done(story).await?, done(story).await?];
+        // What the removed ones leave is still in the stream while the next jobs end.
+        embedded(story)?.refuse(|operation, _| operation == "DeleteObject");
+        let mut last = jobs[2];
         for _ in 0..3 {
+            last = jobs.pop().context("no job")?;
+            dismissed(story, &last).await?;
             jobs.push(done(story).await?);
         }
-        for _ in 0..3 {
-            // What the removed one leaves is deleted while the next job ends.
-            dismissed(story, &jobs.remove(1)).await?;
-            jobs.push(done(story).await?);
-        }
-        lists_only(story, &jobs).await?;
+        let log = story.stack.logs().join("log-finalizer-0.log");
+        wait_until("a sweep has met what is left of the last one", LIMIT, || async {
+            let text = fs::read_to_string(&log)?;
+            let met = |line: &str| line.contains("the sweep could not delete") && line.contains(&last.to_string());
+            ensure!(text.lines().any(met), "not yet");
+            Ok(())
+        })
+        .await?;
         jobs.push(done(story).await?);
+        embedded(story)?.refuse_nothing();
         removed(story, &jobs.remove(0)).await?;
         lists_only(story, &jobs).await?;
         for job in &jobs {
@@ -177,7 +188,7 @@ async fn a_job_goes_at_its_age_but_not_before_its_log_is_archived() {
         ensure!(story.status(&pending).await?["status"] == "dismissed");
         let last = kinds(story, &pending).await?.pop();
         ensure!(last == Some(Event::Dismissed), "{last:?}");
-        refuse_nothing(story)?;
+        embedded(story)?.refuse_nothing();
         removed(story, &pending).await?;
         ensure!(story.status(&runs).await?["status"] == "running", "what is not done has no age");
         Ok(())
@@ -259,9 +270,8 @@ async fn keep_jobs(backend: Backend) {
             let (namespace, client) = story.cluster()?;
             namespace.serve_log(client, SIMULATED_LOG).await?;
         }
-        let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another store") };
-        // Nothing of the first job can be archived: the others are told apart once their ids are known.
-        server.refuse(|_, key| key.ends_with("-logs.txt"));
+        // No log can be archived until the id of the first job is known.
+        embedded(story)?.refuse(|_, key| key.ends_with("-logs.txt"));
         let waits = story.submit("talks", json!({})).await?;
         wait_until("its log can't be stored", LIMIT, || async {
             let status = story.status(&waits).await?;
@@ -274,7 +284,7 @@ async fn keep_jobs(backend: Backend) {
         wait_until("what ran it is gone", LIMIT, || gone(story, &job)).await?;
         has_result(story, &job).await?;
         ensure!(gone(story, &waits).await.is_err(), "its log would be lost");
-        refuse_nothing(story)?;
+        embedded(story)?.refuse_nothing();
         ensure!(story.wait_done(&waits).await?["status"] == "successful");
         ensure!(story.archive(&waits).await?.contains("ran\n"), "all of it is archived");
         wait_until("what ran it is gone, too", LIMIT, || gone(story, &waits)).await
