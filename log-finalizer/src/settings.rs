@@ -108,4 +108,11 @@ mod tests {
         let short = FinalizerSettings { forget_removed_after: Duration::from_secs(86_400), ..Default::default() };
         assert!(short.mistakes().concat().contains("forget_removed_after"));
     }
+
+    #[test]
+    fn mistakes_of_a_part_are_told_with_the_others() {
+        let retention = RetentionSettings { max_jobs: Some(0), ..RetentionSettings::default() };
+        let wrong = FinalizerSettings { max_here: 0, retention, ..Default::default() };
+        assert_eq!(wrong.mistakes().len(), 2, "{:?}", wrong.mistakes());
+    }
 }
