@@ -71,6 +71,9 @@ impl Layout {
                 start,
                 size: self.position - start,
                 sha256: digest::hex(&hash.finalize()),
+                first: None,
+                last: None,
+                followed: 0,
                 unknown: protocol::Unknown::new(),
             });
         }

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use platform::object_store::{ObjectWriter, StoreError, Stored};
 use protocol::{
     job_record::Workload,
-    manifest::{ContainerLog, Gap},
+    manifest::{ContainerLog, Gap, GapKind},
     names::kubernetes::is_companion,
 };
 
@@ -27,6 +27,7 @@ pub enum CollectError {
 
 /// Everything was read, nothing is visible yet.
 pub struct Read {
+    pod: String,
     layout: Layout,
     archive: Option<ObjectWriter>,
     result: ResultReader,
@@ -61,7 +62,7 @@ pub async fn read(
     is_late: bool,
 ) -> Result<Read, CollectError> {
     let (layout, heading) = Layout::begin(&pod.name);
-    let mut read = Read { layout, archive, result, gaps: Vec::new(), main_gap: None };
+    let mut read = Read { pod: pod.name.clone(), layout, archive, result, gaps: Vec::new(), main_gap: None };
     let outcome = async {
         read.write(heading.as_bytes()).await?;
         for container in pod.containers.iter().filter(|container| !is_companion(&container.name)) {
@@ -92,7 +93,7 @@ impl Read {
     /// # Errors
     /// When the bucket does not take them.
     pub async fn keep(self) -> Result<Kept, StoreError> {
-        let Self { layout, archive, result, gaps, main_gap } = self;
+        let Self { pod: _, layout, archive, result, gaps, main_gap } = self;
         let result = match &main_gap {
             None => result.keep().await?,
             // Part of a result is none.
@@ -150,6 +151,11 @@ impl Read {
         if container.main {
             self.main_gap = Some(why.clone());
         }
-        self.gaps.push(Gap { container: container.name.clone(), why, unknown: protocol::Unknown::new() });
+        let kind = match error {
+            PodsError::LogGone { .. } => GapKind::Gone,
+            PodsError::Running { .. } => GapKind::Running,
+            _ => GapKind::Unreadable,
+        };
+        self.gaps.push(Gap::new(kind, &self.pod, &container.name, why));
     }
 }

@@ -138,6 +138,12 @@ impl Epoch {
         Self(random_hex())
     }
 
+    /// The epoch of this text, as a name has it; `None` for a text that is none.
+    pub fn named(text: &str) -> Option<Self> {
+        let is_one = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_one.then(|| Self(text.to_owned()))
+    }
+
     /// Its text: 32 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod job_event;
 pub mod job_id;
 pub mod job_record;
+pub mod ledger;
 pub mod local;
 pub mod log_markers;
 pub mod manifest;
@@ -27,6 +28,7 @@ pub mod media_type;
 pub mod names;
 pub mod output_members;
 pub mod owner;
+pub mod progress;
 
 pub use evolution::{SCHEMA, Unknown, Word};
 pub use execution::ExecutionRequest;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobRecord, Unknown, evolution, job_id::Epoch};
+use crate::{JobRecord, Unknown, Word, evolution, job_id::Epoch};
 
 /// Stored twice: as `manifest/<epoch>.json` before the seal, as `manifest.json` after it by its winner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,15 @@ pub struct ContainerLog {
     pub size: u64,
     /// SHA-256 of these bytes, in hexadecimal.
     pub sha256: String,
+    /// When the first of its lines was written, as the runtime says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// When the last of its lines was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// Bytes of it that were read while the container ran; the others were read after its end.
+    #[serde(default)]
+    pub followed: u64,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -55,8 +64,23 @@ pub struct ContainerLog {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
+    /// What is known of it; absent in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<GapKind>,
+    /// Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// Container.
     pub container: String,
+    /// Where in the container's log as it was kept something is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+    /// When the last line before it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Timestamp>,
+    /// When the first line after it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Timestamp>,
     /// Why.
     pub why: String,
     /// See [`Unknown`].
@@ -64,17 +88,62 @@ pub struct Gap {
     pub unknown: Unknown,
 }
 
-/// One part of a followed log.
+impl Gap {
+    /// A gap of which nothing but its kind and its cause is known.
+    pub fn new(kind: GapKind, pod: impl Into<String>, container: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            kind: Some(kind),
+            pod: Some(pod.into()),
+            container: container.into(),
+            at: None,
+            after: None,
+            before: None,
+            why: why.into(),
+            unknown: Unknown::new(),
+        }
+    }
+}
+
+/// What is known of a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GapKind {
+    /// The log was read on after an interruption, and the last line that had been read was not there any more: it was
+    /// rotated away, and with it maybe lines after it.
+    Rotation,
+    /// The log is gone with its pod, and had not been read to its end.
+    Gone,
+    /// The log could not be read for too long.
+    Unreadable,
+    /// The container had not ended when its log was given up.
+    Running,
+    /// A part of the log that had been stored is not what was stored.
+    Damaged,
+    /// A kind of a newer version.
+    #[serde(untagged)]
+    Other(Word),
+}
+
+/// Parts of a followed log, one after the other, that one follower wrote. They are deleted once the archive is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
+    /// Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// Container.
     pub container: String,
-    /// Key of the object.
+    /// What the keys of these parts start with.
     pub key: String,
+    /// Place of their first byte in the container's log.
+    #[serde(default)]
+    pub start: u64,
     /// Bytes.
     pub size: u64,
-    /// SHA-256 in hexadecimal.
+    /// How many they are.
+    #[serde(default)]
+    pub count: u64,
+    /// SHA-256 of these bytes in hexadecimal.
     pub sha256: String,
     /// See [`Unknown`].
     #[serde(flatten)]

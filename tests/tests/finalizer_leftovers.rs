@@ -100,7 +100,7 @@ async fn the_sweep_deletes_what_it_finds_beside_what_it_sealed_and_nothing_of_ot
         objects::result("logs/", &job, &epoch, "of another version"),
         objects::epoch_manifest("logs/", &job, &epoch),
     ];
-    let kept = [objects::inputs("logs/", &job), objects::log_part("logs/", &job, &epoch, 0)];
+    let kept = [objects::inputs("logs/", &job), objects::log_part("logs/", &job, &epoch, "p", "c", 0, 1)];
     let foreign = objects::result("logs/", &other, &epoch, "first");
     for key in strays.iter().chain(&kept).chain([&foreign]) {
         store.put(key, "x".into(), "text/plain").await?;

@@ -3,7 +3,7 @@
 //! ```text
 //! <prefix><day>_<job name>-logs.txt                       the archive of the contract
 //! <prefix>quayside/<spread>/<job>/inputs                  inputs too large for the request
-//! <prefix>quayside/<spread>/<job>/log/<epoch>/<n>         parts of a followed log
+//! <prefix>quayside/<spread>/<job>/log/<epoch>/<pod>/<container>/<start>-<size>    parts of a followed log
 //! <prefix>quayside/<spread>/<job>/results/<epoch>/<output>
 //! <prefix>quayside/<spread>/<job>/uploads/<epoch>/<output>   what a job puts itself, until it is copied to the results
 //! <prefix>quayside/<spread>/<job>/manifest/<epoch>.json   written before the seal
@@ -12,7 +12,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::subjects::token;
+use super::subjects::{from_token, token};
 use crate::{JobId, job_id::Epoch};
 
 /// Key of the log archive; `finished` is the record's, never "now", so that a retry meets the same key.
@@ -31,9 +31,40 @@ pub fn inputs(prefix: &str, job: &JobId) -> String {
     format!("{}inputs", job_prefix(prefix, job))
 }
 
-/// Part `number` of a followed log.
-pub fn log_part(prefix: &str, job: &JobId, epoch: &Epoch, number: u64) -> String {
-    format!("{}log/{}/{number}", job_prefix(prefix, job), epoch.as_str())
+/// What the keys of all parts of a job's followed logs start with, of whichever epoch; ends with `/`.
+pub fn log_parts_prefix(prefix: &str, job: &JobId) -> String {
+    format!("{}log/", job_prefix(prefix, job))
+}
+
+/// What the keys of all parts that one follower wrote start with; ends with `/`.
+pub fn log_parts_of(prefix: &str, job: &JobId, epoch: &Epoch) -> String {
+    format!("{}{}/", log_parts_prefix(prefix, job), epoch.as_str())
+}
+
+/// A part of the followed log of one container: `size` bytes from its byte `start` on. Keys order as the bytes do.
+pub fn log_part(
+    prefix: &str,
+    job: &JobId,
+    epoch: &Epoch,
+    pod: &str,
+    container: &str,
+    start: u64,
+    size: u64,
+) -> String {
+    format!("{}{}/{}/{start:020}-{size}", log_parts_of(prefix, job, epoch), token(pod), token(container))
+}
+
+/// What a key that [`log_part`] gave was made from.
+pub(crate) fn parse_log_part(prefix: &str, job: &JobId, key: &str) -> Option<(Epoch, String, String, u64, u64)> {
+    let mut rest = key.strip_prefix(&log_parts_prefix(prefix, job))?.split('/');
+    let (Some(epoch), Some(pod), Some(container), Some(range), None) =
+        (rest.next(), rest.next(), rest.next(), rest.next(), rest.next())
+    else {
+        return None;
+    };
+    let (start, size) = range.split_once('-')?;
+    let (pod, container) = (from_token(pod)?, from_token(container)?);
+    Some((Epoch::named(epoch)?, pod, container, start.parse().ok()?, size.parse().ok()?))
 }
 
 /// What the keys of all results of a job start with, of whichever attempt; ends with `/`.

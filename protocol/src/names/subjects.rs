@@ -20,6 +20,12 @@
 //! audit.<action>.<process>, or - for none     for operators: a CloudEvent
 //! ```
 //!
+//! What goes as plain requests and answers, and is in no stream:
+//!
+//! ```text
+//! logs.<process>.<job>                        private: what the follower of a log still holds
+//! ```
+//!
 //! An attempt at storing writes under its own epoch only: which result counts is said by the record.
 //!
 //! `<process>` and `<output>` are written with [`token`].
@@ -120,6 +126,11 @@ pub fn results_of(process: &ProcessId, job: &JobId) -> String {
 /// The results that one attempt at storing keeps in the stream.
 pub fn results_of_attempt(process: &ProcessId, job: &JobId, epoch: &Epoch) -> String {
     format!("results.{}.{job}.{}.>", token(process.as_str()), token(epoch.as_str()))
+}
+
+/// Where the follower of a job's logs answers ([`crate::ledger::tail`]); in no stream.
+pub fn log_tail(process: &ProcessId, job: &JobId) -> String {
+    format!("logs.{}.{job}", token(process.as_str()))
 }
 
 /// What a subject of `jobs.>` says: the job and the event.
@@ -237,6 +248,8 @@ pub const DELIVERING_CONSUMER: &str = "deliver";
 pub const CANCELLING_CONSUMER: &str = "cancel";
 /// The durable consumer from which what removed jobs left in the cluster is cleared.
 pub const CLEARING_CONSUMER: &str = "clear";
+/// The durable consumer from which the logs of running jobs are followed.
+pub const FOLLOWING_CONSUMER: &str = "follow";
 /// The durable consumer from which jobs are finalized.
 pub const FINALIZING_CONSUMER: &str = "finalize";
 /// The durable consumer from which what removed jobs left in stream and bucket is deleted.
