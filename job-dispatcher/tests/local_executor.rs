@@ -163,7 +163,7 @@ async fn run(dir: &Path, plan: &JobPlan) -> Observation {
 
 fn log(dir: &Path, plan: &JobPlan) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Deframer::default().push(&fs::read(folder(dir, plan).log()).unwrap(), &mut bytes).unwrap();
+    Deframer::default().push(&fs::read(folder(dir, plan).log()).unwrap(), &mut bytes, &mut Vec::new()).unwrap();
     bytes
 }
 

@@ -10,7 +10,7 @@ use protocol::{
 
 use crate::{
     archive::Layout,
-    pods::{Container, Pod, PodSource, PodsError},
+    pods::{Container, LogRead, Pod, PodSource, PodsError},
     result::{FoundResult, ResultReader},
 };
 
@@ -127,9 +127,9 @@ impl Read {
         if !container.started {
             return Ok(());
         }
-        let mut log = pods.log(workload, &pod.name, &container.name).await?;
+        let mut log = pods.log(workload, &pod.name, &container.name, LogRead::default()).await?;
         while let Some(chunk) = log.next().await {
-            let chunk = chunk?;
+            let chunk = chunk?.bytes;
             self.layout.log(&chunk);
             self.write(&chunk).await?;
             if container.main {

@@ -24,7 +24,7 @@ use tracing::warn;
 
 use crate::{
     finalize::{FinalizeError, Finalizer},
-    pods::{Pod, PodSource, PodsError},
+    pods::{LogRead, Pod, PodSource, PodsError},
     result::STREAM_LIMIT,
 };
 
@@ -130,10 +130,10 @@ impl Finalizer {
 /// What a sidecar says that it stored. Without it there is no hash, and nothing else is missing.
 async fn vouched(source: &dyn PodSource, workload: &Workload, pod: &Pod) -> HashMap<String, Collected> {
     let read = async {
-        let mut log = source.log(workload, &pod.name, COMPANION_RESULTS).await?;
+        let mut log = source.log(workload, &pod.name, COMPANION_RESULTS, LogRead::default()).await?;
         let mut text = Vec::new();
         while let Some(chunk) = log.next().await {
-            let chunk = chunk?;
+            let chunk = chunk?.bytes;
             text.extend_from_slice(&chunk[..chunk.len().min(LOG_LIMIT - text.len())]);
         }
         Ok::<_, PodsError>(text)

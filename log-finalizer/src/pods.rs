@@ -2,6 +2,7 @@
 //!
 //! Everything is level-based and repeatable: what is gone already counts as done.
 
+mod chunk;
 pub mod kubernetes;
 pub mod local;
 
@@ -15,20 +16,45 @@ use protocol::{
     job_record::{ExecutorKind, Workload},
 };
 
-/// The log of one container: chunks of any size, in order, to its end.
-pub type LogStream = BoxStream<'static, Result<Bytes, PodsError>>;
+pub use self::chunk::Chunk;
 
-/// The pod that ran a job.
+/// The log of one container: chunks of up to some 64 KiB, in order, to its end.
+pub type LogStream = BoxStream<'static, Result<Chunk, PodsError>>;
+
+/// A file that a job left: chunks of any size, in order, to its end.
+pub type FileStream = BoxStream<'static, Result<Bytes, PodsError>>;
+
+/// What of a log is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogRead {
+    /// Nothing that was written before this time, a whole second; everything there is when `None`.
+    pub since: Option<Timestamp>,
+    /// Go on until the container has ended. The stream then says nothing for as long as the container does; it may end
+    /// early, without an error, when the connection does.
+    pub follow: bool,
+}
+
+/// A pod that ran a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
     /// Its name.
     pub name: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
     /// Its containers in the order of the archive: init containers first.
     pub containers: Vec<Container>,
     /// True as long as containers that have not started may still do so.
     pub may_start: bool,
     /// True once it is to be deleted: its log goes with its containers, soon after they stopped.
     pub is_deleted: bool,
+}
+
+/// Of the pods of a job, the oldest first, the one whose end is the job's: the one that the record names, else the newest.
+pub fn last_pod(mut pods: Vec<Pod>, name: Option<&str>) -> Option<Pod> {
+    match pods.iter().position(|pod| name == Some(&pod.name)) {
+        Some(named) => Some(pods.swap_remove(named)),
+        None => pods.pop(),
+    }
 }
 
 /// One container of a pod.
@@ -139,16 +165,17 @@ impl PodsError {
 
 /// What each executor provides.
 pub trait PodSource: Send + Sync {
-    /// The pod that ran the job: the one that the workload names, else the newest. `None` when there is none (any more).
-    fn pod<'a>(&'a self, job: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>>;
+    /// The pods that run or ran the job and are there, the oldest first.
+    fn pods<'a>(&'a self, job: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Vec<Pod>, PodsError>>;
 
-    /// The log of one container from its beginning to what is there now. Errors also come in the stream; a stream that
-    /// ends without one is the whole log. It must not wait for ever for the next chunk.
+    /// The log of one container. Errors also come in the stream; where it is not followed, a stream that ends without one is
+    /// all there was, and it does not wait for ever for the next chunk.
     fn log<'a>(
         &'a self,
         workload: &'a Workload,
         pod: &'a str,
         container: &'a str,
+        read: LogRead,
     ) -> BoxFuture<'a, Result<LogStream, PodsError>>;
 
     /// A file that a job left for one of its outputs, where jobs leave files in reach of this process; `None` when there is none.
@@ -156,7 +183,7 @@ pub trait PodSource: Send + Sync {
         &'a self,
         _workload: &'a Workload,
         _name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<LogStream>, PodsError>> {
+    ) -> BoxFuture<'a, Result<Option<FileStream>, PodsError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -208,5 +235,23 @@ impl Pods {
     /// Every executor that is served.
     pub fn sources(&self) -> impl Iterator<Item = &dyn PodSource> {
         [&self.kubernetes, &self.local].into_iter().filter_map(|source| source.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str) -> Pod {
+        Pod { name: name.into(), created: None, containers: Vec::new(), may_start: false, is_deleted: false }
+    }
+
+    #[test]
+    fn the_named_pod_is_chosen_else_the_newest() {
+        let chosen = |name| last_pod(vec![pod("a"), pod("b"), pod("c")], name).map(|pod| pod.name);
+        assert_eq!(chosen(Some("a")).as_deref(), Some("a"));
+        assert_eq!(chosen(Some("gone")).as_deref(), Some("c"));
+        assert_eq!(chosen(None).as_deref(), Some("c"));
+        assert_eq!(last_pod(Vec::new(), Some("a")), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     collect::{self, Kept},
     finalize::{FinalizeError, Finalizer},
     given::{self, Giver},
-    pods::{Pod, PodSource, PodsError, ResultAnnotations},
+    pods::{self, Pod, PodSource, PodsError, ResultAnnotations},
     result::{self, ResultReader},
     seal::{self, Findings},
 };
@@ -61,7 +61,8 @@ impl Finalizer {
         };
         let found = async {
             let source = self.pods.of(workload)?;
-            Ok(source.pod(&record.job_id, workload).await?.map(|pod| (source, pod)))
+            let pods = source.pods(&record.job_id, workload).await?;
+            Ok(pods::last_pod(pods, workload.pod_name.as_deref()).map(|pod| (source, pod)))
         };
         let found: Option<(&dyn PodSource, Pod)> = match found.await {
             Err::<_, PodsError>(error) if self.is_hopeless(record) => {

@@ -121,8 +121,7 @@ mod tests {
     fn each_line_that_tells_is_found_in_chunks_of_any_size() {
         let log = b"x\nQUAYSIDE_PROGRESS: 40 reading tiles\n12:00 INFO QUAYSIDE_PROGRESS:70\r\nQUAYSIDE_PROGRESSQUAYSIDE_PROGRESS: 5% QUAYSIDE_PROGRESS: 7\nQUAYSIDE_PROGRESS: 100";
         let text = |text: &str| Some(text.to_owned());
-        let expected =
-            vec![(40, text("reading tiles")), (70, None), (5, text("QUAYSIDE_PROGRESS: 7")), (100, None)];
+        let expected = vec![(40, text("reading tiles")), (70, None), (5, text("QUAYSIDE_PROGRESS: 7")), (100, None)];
         assert_eq!(all(log, 1), expected);
         for size in 1..=log.len() {
             assert_eq!(all(log, size).last(), expected.last(), "chunks of {size}");

@@ -4,7 +4,6 @@ mod timestamps;
 
 use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
-use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncReadExt, FutureExt, StreamExt, future::BoxFuture, stream};
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -24,7 +23,9 @@ use serde_json::json;
 use tracing::error;
 
 use self::timestamps::Timestamps;
-use super::{Cause, Container, Held, HeldPage, LogStream, Pod, PodSource, PodsError, ResultAnnotations};
+use super::{
+    Cause, Chunk, Container, Held, HeldPage, LogRead, LogStream, Pod, PodSource, PodsError, ResultAnnotations,
+};
 
 /// How long one answer may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -41,6 +42,8 @@ const FIELD_MANAGER: &str = "quayside-log-finalizer";
 #[derive(Clone)]
 pub struct KubernetesPods {
     client: Client,
+    /// Waits for as long as a container says nothing.
+    following: Client,
     /// Its own first.
     namespaces: Vec<String>,
 }
@@ -73,13 +76,15 @@ impl KubernetesPods {
         // The time that a connection was idle before a request is no stall.
         config.reset_reader_on_write = true;
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
-        Ok(Self::new(client, namespace))
+        let built = |config| Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)));
+        let mut following = config.clone();
+        following.read_timeout = None;
+        Ok(Self { following: built(following)?, client: built(config)?, namespaces: vec![namespace] })
     }
 
     /// Pods that `client` sees in `namespace`.
     pub fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespaces: vec![namespace] }
+        Self { following: client.clone(), client, namespaces: vec![namespace] }
     }
 
     /// Also looks through these namespaces for pods that are held.
@@ -118,10 +123,23 @@ impl KubernetesPods {
         Ok(found.items.into_iter().filter(|pod| belongs(pod, workload.job_uid.as_deref())).collect())
     }
 
-    async fn open_log(&self, workload: &Workload, pod: &str, container: &str) -> Result<LogStream, PodsError> {
-        let parameters = LogParams { container: Some(container.to_owned()), timestamps: true, ..LogParams::default() };
+    async fn open_log(
+        &self,
+        workload: &Workload,
+        pod: &str,
+        container: &str,
+        read: LogRead,
+    ) -> Result<LogStream, PodsError> {
+        let parameters = LogParams {
+            container: Some(container.to_owned()),
+            timestamps: true,
+            follow: read.follow,
+            since_time: read.since,
+            ..LogParams::default()
+        };
         let name = container.to_owned();
-        let pods = self.pods(&workload.namespace);
+        let client = if read.follow { &self.following } else { &self.client };
+        let pods: Api<KubePod> = Api::namespaced(client.clone(), &workload.namespace);
         let opened = tokio::time::timeout(REQUEST_LIMIT, pods.log_stream(pod, &parameters)).await;
         let reader = match opened {
             Err(late) => return Err(PodsError::Log { container: name, source: Box::new(late) }),
@@ -131,8 +149,14 @@ impl KubernetesPods {
             Ok(Err(error)) => return Err(PodsError::Log { container: name, source: Box::new(error) }),
             Ok(Ok(reader)) => Box::pin(reader),
         };
-        let log =
-            Log { reader, buffer: vec![0; CHUNK], timestamps: Timestamps::default(), failure: None, container: name };
+        let log = Log {
+            reader,
+            buffer: vec![0; CHUNK],
+            timestamps: Timestamps::default(),
+            failure: None,
+            container: name,
+            stall: (!read.follow).then_some(STALL_LIMIT),
+        };
         Ok(stream::try_unfold(log, Log::next).boxed())
     }
 
@@ -171,10 +195,11 @@ impl KubernetesPods {
 }
 
 impl PodSource for KubernetesPods {
-    fn pod<'a>(&'a self, job: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>> {
+    fn pods<'a>(&'a self, job: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Vec<Pod>, PodsError>> {
         async move {
-            let found = self.of_job(job, workload).await.map_err(PodsError::Find)?;
-            Ok(choose(&found, workload.pod_name.as_deref()).map(pod_of))
+            let mut found = self.of_job(job, workload).await.map_err(PodsError::Find)?;
+            found.sort_by_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+            Ok(found.iter().map(pod_of).collect())
         }
         .boxed()
     }
@@ -184,8 +209,9 @@ impl PodSource for KubernetesPods {
         workload: &'a Workload,
         pod: &'a str,
         container: &'a str,
+        read: LogRead,
     ) -> BoxFuture<'a, Result<LogStream, PodsError>> {
-        self.open_log(workload, pod, container).boxed()
+        self.open_log(workload, pod, container, read).boxed()
     }
 
     fn release<'a>(
@@ -261,39 +287,40 @@ struct Log<R> {
     /// What is told once the bytes before it were taken.
     failure: Option<Cause>,
     container: String,
+    /// How long the next bytes may take.
+    stall: Option<Duration>,
 }
 
 impl<R: AsyncBufRead> Log<R> {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, PodsError> {
-        let mut log = Vec::new();
+    async fn next(mut self) -> Result<Option<(Chunk, Self)>, PodsError> {
+        let (mut log, mut lines) = (Vec::new(), Vec::new());
         while log.is_empty() {
             if let Some(source) = self.failure.take() {
                 return Err(PodsError::Log { container: self.container, source });
             }
-            let read = match tokio::time::timeout(STALL_LIMIT, self.reader.read(&mut self.buffer)).await {
+            let reading = self.reader.read(&mut self.buffer);
+            let read = match self.stall {
+                Some(limit) => tokio::time::timeout(limit, reading).await,
+                None => Ok(reading.await),
+            };
+            let read = match read {
                 Err(late) => Err(Cause::from(late)),
                 Ok(Err(error)) => Err(error.into()),
                 Ok(Ok(0)) => match self.timestamps.finish() {
                     Ok(()) => return Ok(None),
                     Err(error) => Err(error.into()),
                 },
-                Ok(Ok(size)) => self.timestamps.push(&self.buffer[..size], &mut log).map_err(Cause::from),
+                Ok(Ok(size)) => self.timestamps.push(&self.buffer[..size], &mut log, &mut lines).map_err(Cause::from),
             };
             self.failure = read.err();
         }
-        Ok(Some((log.into(), self)))
+        Ok(Some((Chunk { bytes: log.into(), lines }, self)))
     }
 }
 
 fn belongs(pod: &KubePod, job_uid: Option<&str>) -> bool {
     let Some(uid) = job_uid else { return true };
     pod.owner_references().iter().any(|owner| owner.kind == "Job" && owner.uid == uid)
-}
-
-/// The pod that the record names, else the newest.
-fn choose<'a>(pods: &'a [KubePod], name: Option<&str>) -> Option<&'a KubePod> {
-    let named = name.and_then(|name| pods.iter().find(|pod| pod.name_any() == name));
-    named.or_else(|| pods.iter().max_by_key(|pod| pod.creation_timestamp()))
 }
 
 fn pod_of(pod: &KubePod) -> Pod {
@@ -323,7 +350,13 @@ fn pod_of(pod: &KubePod) -> Pod {
     let init = spec.init_containers.unwrap_or_default().into_iter().map(|spec| container(true, false, spec));
     let main = spec.containers.into_iter().enumerate().map(|(index, spec)| container(false, index == 0, spec));
     let is_deleted = pod.metadata.deletion_timestamp.is_some();
-    Pod { name: pod.name_any(), containers: init.chain(main).collect(), may_start: may_run && !is_deleted, is_deleted }
+    Pod {
+        name: pod.name_any(),
+        created: pod.creation_timestamp().map(|time| time.0),
+        containers: init.chain(main).collect(),
+        may_start: may_run && !is_deleted,
+        is_deleted,
+    }
 }
 
 /// False once the pod's phase is its last, or nobody will say any more that its containers ended: a grace period of 0 is
@@ -493,13 +526,14 @@ mod tests {
             timestamps: Timestamps::default(),
             failure: None,
             container: "main".into(),
+            stall: Some(STALL_LIMIT),
         };
         let mut bytes = Vec::new();
         let error = loop {
             match log.next().await {
                 Ok(next) => {
                     let (chunk, rest) = next.unwrap();
-                    bytes.extend_from_slice(&chunk);
+                    bytes.extend_from_slice(&chunk.bytes);
                     log = rest;
                 }
                 Err(error) => break error,
@@ -513,15 +547,6 @@ mod tests {
     fn pods_of_another_job_of_the_same_name_are_not_ours() {
         let found = pod("p", json!({}));
         assert!(belongs(&found, Some("job-uid")) && belongs(&found, None) && !belongs(&found, Some("other")));
-    }
-
-    #[test]
-    fn the_named_pod_is_chosen_else_the_newest() {
-        let at = |time: &str| json!({ "metadata": { "creationTimestamp": time } });
-        let pods = [pod("a", at("2026-01-01T00:00:00Z")), pod("b", at("2026-01-02T00:00:00Z"))];
-        assert_eq!(choose(&pods, Some("a")).unwrap().name_any(), "a");
-        assert_eq!(choose(&pods, Some("gone")).unwrap().name_any(), "b");
-        assert!(choose(&[], None).is_none());
     }
 
     #[test]

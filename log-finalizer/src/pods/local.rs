@@ -7,9 +7,9 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use protocol::{
     JobId,
@@ -27,12 +27,17 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-use super::{Cause, Container, Held, HeldPage, LogStream, Pod, PodSource, PodsError, ResultAnnotations};
+use super::{
+    Cause, Chunk, Container, FileStream, Held, HeldPage, LogRead, LogStream, Pod, PodSource, PodsError,
+    ResultAnnotations,
+};
 
 /// Folders of one page.
 const PAGE: usize = 200;
 /// Bytes of one chunk of a log.
 const CHUNK: usize = 64 * 1024;
+/// How often a log that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The folders of local jobs; cheap to clone.
 #[derive(Debug, Clone)]
@@ -85,7 +90,8 @@ impl FolderOf {
         let main =
             Container { name: job.container, init: false, main: true, started, running: started && exit.is_none() };
         let may_start = exit.is_none() && !fs::exists(self.folder.deleted(&job.uid))?;
-        Ok(Some(Pod { name: pod_name(&job.job_name), containers: vec![main], may_start, is_deleted: false }))
+        let (name, created) = (pod_name(&job.job_name), Some(job.created));
+        Ok(Some(Pod { name, created, containers: vec![main], may_start, is_deleted: false }))
     }
 
     fn exit(&self, job: &LocalJob) -> Result<Option<Exit>, Cause> {
@@ -133,6 +139,12 @@ impl FolderOf {
         Ok(Some(Held { job: job.job_id, workload, terminating, created: Some(job.created) }))
     }
 
+    /// True as long as the log may grow.
+    fn is_open(&self) -> Result<bool, Cause> {
+        let Some(job) = self.job()? else { return Ok(false) };
+        Ok(self.exit(&job)?.is_none())
+    }
+
     /// Why the log is not whole; `None` where it is, or where its writer is still at it.
     fn gap(&self) -> Result<Option<Incomplete>, Cause> {
         let Some(job) = self.job()? else { return Ok(Some(Incomplete::Gone)) };
@@ -141,10 +153,11 @@ impl FolderOf {
 }
 
 impl PodSource for LocalPods {
-    fn pod<'a>(&'a self, _: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>> {
+    fn pods<'a>(&'a self, _: &'a JobId, workload: &'a Workload) -> BoxFuture<'a, Result<Vec<Pod>, PodsError>> {
         async move {
-            let Some(folder) = self.of(workload) else { return Ok(None) };
-            blocking(move || folder.pod()).await.map_err(PodsError::Find)
+            let Some(folder) = self.of(workload) else { return Ok(Vec::new()) };
+            let pod = blocking(move || folder.pod()).await.map_err(PodsError::Find)?;
+            Ok(pod.into_iter().collect())
         }
         .boxed()
     }
@@ -154,6 +167,7 @@ impl PodSource for LocalPods {
         workload: &'a Workload,
         _: &'a str,
         container: &'a str,
+        read: LogRead,
     ) -> BoxFuture<'a, Result<LogStream, PodsError>> {
         let container = container.to_owned();
         async move {
@@ -168,7 +182,14 @@ impl PodSource for LocalPods {
                     opened.map_err(|error| PodsError::Log { container: container.clone(), source: error.into() })?
                 }
             };
-            let log = Log { file: opened, deframer: Deframer::default(), buffer: vec![0; CHUNK], folder, container };
+            let log = Log {
+                file: opened,
+                deframer: read.since.map_or_else(Deframer::default, Deframer::since),
+                buffer: vec![0; CHUNK],
+                folder,
+                container,
+                is_followed: read.follow,
+            };
             Ok(stream::try_unfold(log, Log::next).boxed())
         }
         .boxed()
@@ -178,7 +199,7 @@ impl PodSource for LocalPods {
         &'a self,
         workload: &'a Workload,
         name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<LogStream>, PodsError>> {
+    ) -> BoxFuture<'a, Result<Option<FileStream>, PodsError>> {
         async move {
             let failed = |source: std::io::Error| PodsError::File { name: name.to_owned(), source: source.into() };
             let Some(folder) = self.of(workload) else { return Ok(None) };
@@ -236,23 +257,36 @@ struct Log {
     buffer: Vec<u8>,
     folder: FolderOf,
     container: String,
+    /// True as long as more may come after the end of the file.
+    is_followed: bool,
 }
 
 impl Log {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, PodsError> {
-        let failed = |source: Cause| PodsError::Log { container: self.container.clone(), source };
-        let mut bytes = Vec::new();
+    async fn next(mut self) -> Result<Option<(Chunk, Self)>, PodsError> {
+        let failed = |container: &str, source: Cause| PodsError::Log { container: container.to_owned(), source };
+        let (mut bytes, mut lines) = (Vec::new(), Vec::new());
         while bytes.is_empty() {
-            let size = self.file.read(&mut self.buffer).await.map_err(|error| failed(error.into()))?;
-            if size == 0 {
+            let read = self.file.read(&mut self.buffer).await;
+            let size = read.map_err(|error| failed(&self.container, error.into()))?;
+            if size > 0 {
+                let pushed = self.deframer.push(&self.buffer[..size], &mut bytes, &mut lines);
+                pushed.map_err(|error| failed(&self.container, error.into()))?;
+            } else if self.is_followed {
+                // Asked before the file is read to its end once more: where there is an exit, the log is complete.
+                let folder = self.folder.clone();
+                let is_open = blocking(move || folder.is_open()).await;
+                self.is_followed = is_open.map_err(|source| failed(&self.container, source))?;
+                if self.is_followed {
+                    tokio::time::sleep(LOOK).await;
+                }
+            } else {
                 return self.end().await;
             }
-            self.deframer.push(&self.buffer[..size], &mut bytes).map_err(|error| failed(error.into()))?;
         }
-        Ok(Some((bytes.into(), self)))
+        Ok(Some((Chunk { bytes: bytes.into(), lines }, self)))
     }
 
-    async fn end(self) -> Result<Option<(Bytes, Self)>, PodsError> {
+    async fn end(self) -> Result<Option<(Chunk, Self)>, PodsError> {
         let Self { folder, container, .. } = self;
         match blocking(move || folder.gap()).await {
             // An open file is whole, even when its folder is gone by now.
@@ -396,7 +430,7 @@ mod tests {
     }
 
     async fn log(pods: &LocalPods, workload: &Workload) -> (Vec<u8>, Option<PodsError>) {
-        let mut stream = match pods.log(workload, "pod", "generic-image-processor").await {
+        let mut stream = match pods.log(workload, "pod", "generic-image-processor", LogRead::default()).await {
             Ok(stream) => stream,
             Err(error) => return (Vec::new(), Some(error)),
         };
@@ -405,7 +439,7 @@ mod tests {
             match stream.try_next().await {
                 Ok(Some(chunk)) => {
                     assert!(!chunk.is_empty() && chunk.len() <= CHUNK);
-                    bytes.extend_from_slice(&chunk);
+                    bytes.extend_from_slice(&chunk.bytes);
                 }
                 Ok(None) => return (bytes, None),
                 Err(error) => return (bytes, Some(error)),
@@ -418,18 +452,19 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let (folder, job_id, workload) = held_job(dir.path());
         let pods = LocalPods::new(dir.path());
-        let before = pods.pod(&job_id, &workload).await.unwrap().unwrap();
+        let pod_of = async || pods.pods(&job_id, &workload).await.unwrap().remove(0);
+        let before = pod_of().await;
         assert!(!before.containers[0].started);
         start(&folder, &workload);
         let printed: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
         print(&folder, &printed);
-        assert!(pods.pod(&job_id, &workload).await.unwrap().unwrap().containers[0].running);
+        assert!(pod_of().await.containers[0].running);
         let (read, error) = log(&pods, &workload).await;
         assert!(error.is_none() && read == printed, "while it is being written");
         end(&folder, &workload, None);
         let (read, error) = log(&pods, &workload).await;
         assert!(error.is_none() && read == printed);
-        let pod = pods.pod(&job_id, &workload).await.unwrap().unwrap();
+        let pod = pod_of().await;
         assert_eq!(Some(pod.name.as_str()), workload.pod_name.as_deref());
         let main = Container {
             name: "generic-image-processor".into(),
@@ -439,6 +474,27 @@ mod tests {
             running: false,
         };
         assert_eq!(pod.containers, [main]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_followed_goes_on_until_the_container_has_ended() {
+        let dir = TempDir::new().unwrap();
+        let (folder, _, workload) = held_job(dir.path());
+        let pods = LocalPods::new(dir.path());
+        start(&folder, &workload);
+        let (mut framer, mut framed) = (Framer::new(Output::Stdout), Vec::new());
+        let followed = LogRead { since: None, follow: true };
+        let mut stream = pods.log(&workload, "pod", "generic-image-processor", followed).await.unwrap();
+        for text in ["one\n", "two\n"] {
+            framer.push(now(), text.as_bytes(), &mut framed);
+            fs::write(folder.log(), &framed).unwrap();
+            let chunk = stream.try_next().await.unwrap().unwrap();
+            assert_eq!((&chunk.bytes[..], chunk.lines.len()), (text.as_bytes(), 1));
+        }
+        let more = tokio::time::timeout(LOOK * 3, stream.try_next()).await;
+        assert!(more.is_err(), "it waits as long as the container runs");
+        end(&folder, &workload, None);
+        assert!(stream.try_next().await.unwrap().is_none());
     }
 
     #[tokio::test]
@@ -481,11 +537,11 @@ mod tests {
         let (folder, job_id, workload) = held_job(dir.path());
         let pods = LocalPods::new(dir.path());
         let earlier = Workload { job_uid: Some("earlier".into()), ..workload.clone() };
-        assert_eq!(pods.pod(&job_id, &earlier).await.unwrap(), None);
+        assert_eq!(pods.pods(&job_id, &earlier).await.unwrap(), []);
         pods.release(&job_id, &earlier, Some(&ResultAnnotations::default())).await.unwrap();
         assert!(folder.hold(workload.job_uid.as_deref().unwrap()).exists() && !folder.annotations().exists());
         let gone = Workload { job_name: "job-gone".into(), ..workload };
-        assert_eq!(pods.pod(&job_id, &gone).await.unwrap(), None);
+        assert_eq!(pods.pods(&job_id, &gone).await.unwrap(), []);
         pods.release(&job_id, &gone, Some(&ResultAnnotations::default())).await.unwrap();
         assert!(log(&pods, &gone).await.1.unwrap().is_lasting());
     }

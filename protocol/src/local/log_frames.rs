@@ -94,12 +94,18 @@ fn frame(stamp: &str, tag: u8, content: &[u8], framed: &mut Vec<u8>) {
 #[derive(Debug)]
 pub struct Deframer {
     at: At,
+    /// The time of the frame that it is in, as text.
+    time: Vec<u8>,
+    /// Frames of earlier times are left out.
+    since: Timestamp,
+    /// True where the next byte begins a line.
+    is_fresh: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum At {
     Header { spaces: u8, tag: Option<u8>, length: usize },
-    Content { is_line: bool },
+    Content { is_line: bool, time: Timestamp },
 }
 
 impl At {
@@ -113,20 +119,31 @@ pub struct NotFramed;
 
 impl Default for Deframer {
     fn default() -> Self {
-        Self { at: At::START }
+        Self::since(Timestamp::MIN)
     }
 }
 
 impl Deframer {
-    /// Appends to `bytes` what is in the next chunk of frames; never more than the chunk has. Chunks may end anywhere.
+    /// Leaves out what was written before that time.
+    pub fn since(since: Timestamp) -> Self {
+        Self { at: At::START, time: Vec::new(), since, is_fresh: true }
+    }
+
+    /// Appends to `bytes` what is in the next chunk of frames, and to `lines` where in `bytes` lines begin and when they were
+    /// written; never more bytes than the chunk has. Chunks may end anywhere.
     ///
     /// # Errors
     /// When these are no frames.
-    pub fn push(&mut self, mut framed: &[u8], bytes: &mut Vec<u8>) -> Result<(), NotFramed> {
+    pub fn push(
+        &mut self,
+        mut framed: &[u8],
+        bytes: &mut Vec<u8>,
+        lines: &mut Vec<(usize, Timestamp)>,
+    ) -> Result<(), NotFramed> {
         while !framed.is_empty() {
             framed = match self.at {
                 At::Header { spaces, tag, length } => self.header(framed, spaces, tag, length)?,
-                At::Content { is_line } => self.content(framed, is_line, bytes),
+                At::Content { is_line, time } => self.content(framed, is_line, time, bytes, lines),
             };
         }
         Ok(())
@@ -141,10 +158,13 @@ impl Deframer {
         length: usize,
     ) -> Result<&'a [u8], NotFramed> {
         let (byte, rest) = framed.split_first().ok_or(NotFramed)?;
+        if spaces == 0 && *byte != b' ' {
+            self.time.push(*byte);
+        }
         self.at = match (*byte, spaces, tag) {
             (b'\n', ..) => return Err(NotFramed),
             _ if length >= HEADER => return Err(NotFramed),
-            (b' ', 2, Some(tag)) => At::Content { is_line: tag == b'F' },
+            (b' ', 2, Some(tag)) => At::Content { is_line: tag == b'F', time: self.take_time()? },
             (b' ', 2, None) => return Err(NotFramed),
             (b' ', ..) => At::Header { spaces: spaces + 1, tag, length: length + 1 },
             (tag @ (b'F' | b'P'), 2, None) => At::Header { spaces, tag: Some(tag), length: length + 1 },
@@ -154,14 +174,36 @@ impl Deframer {
         Ok(rest)
     }
 
-    fn content<'a>(&mut self, framed: &'a [u8], is_line: bool, bytes: &mut Vec<u8>) -> &'a [u8] {
-        let Some(end) = memchr(b'\n', framed) else {
-            bytes.extend_from_slice(framed);
-            return &[];
+    fn take_time(&mut self) -> Result<Timestamp, NotFramed> {
+        let time = std::str::from_utf8(&self.time).ok().and_then(|text| text.parse().ok()).ok_or(NotFramed);
+        self.time.clear();
+        time
+    }
+
+    fn content<'a>(
+        &mut self,
+        framed: &'a [u8],
+        is_line: bool,
+        time: Timestamp,
+        bytes: &mut Vec<u8>,
+        lines: &mut Vec<(usize, Timestamp)>,
+    ) -> &'a [u8] {
+        let end = memchr(b'\n', framed);
+        let (content, rest) = match end {
+            Some(end) => (&framed[..end + usize::from(is_line)], &framed[end + 1..]),
+            None => (framed, &framed[framed.len()..]),
         };
-        bytes.extend_from_slice(&framed[..end + usize::from(is_line)]);
-        self.at = At::START;
-        &framed[end + 1..]
+        if time >= self.since && !content.is_empty() {
+            if self.is_fresh {
+                lines.push((bytes.len(), time));
+            }
+            bytes.extend_from_slice(content);
+            self.is_fresh = is_line && end.is_some();
+        }
+        if end.is_some() {
+            self.at = At::START;
+        }
+        rest
     }
 }
 
@@ -186,12 +228,15 @@ mod tests {
     }
 
     fn deframed(framed: &[u8], size: usize) -> Result<Vec<u8>, NotFramed> {
-        let (mut deframer, mut out) = (Deframer::default(), Vec::new());
+        let (mut deframer, mut out, mut lines) = (Deframer::default(), Vec::new(), Vec::new());
         for chunk in framed.chunks(size) {
             let before = out.len();
-            deframer.push(chunk, &mut out)?;
+            deframer.push(chunk, &mut out, &mut lines)?;
             assert!(out.len() - before <= chunk.len());
         }
+        let begins = |(at, _): &(usize, Timestamp)| *at == 0 || out[at - 1] == b'\n';
+        assert!(lines.iter().all(begins) && lines.iter().all(|(at, _)| *at < out.len()));
+        assert_eq!(lines.len(), out.split_inclusive(|byte| *byte == b'\n').count());
         Ok(out)
     }
 
@@ -243,12 +288,36 @@ mod tests {
 
     #[test]
     fn further_tags_are_read_over() {
-        assert_eq!(deframed(b"t stderr P:x a\nt stdout F:y:z b\n", 3).as_deref(), Ok(&b"ab\n"[..]));
+        let framed = "2026-01-01T00:00:00Z stderr P:x a\n2026-01-01T00:00:01Z stdout F:y:z b\n";
+        assert_eq!(deframed(framed.as_bytes(), 3).as_deref(), Ok(&b"ab\n"[..]));
+    }
+
+    #[test]
+    fn what_was_written_before_a_time_is_left_out_frame_by_frame() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut framed = Vec::new();
+        for (second, tag, text) in [(1, b'F', "a"), (2, b'P', "b"), (3, b'P', "c"), (4, b'F', "d"), (4, b'F', "")] {
+            let mut framer = Framer::new(Output::Stdout);
+            framer.line = text.as_bytes().to_vec();
+            frame(&framer.stamp(at(second)), tag, text.as_bytes(), &mut framed);
+        }
+        for (since, expected, times) in [(1, "a\nbcd\n\n", vec![1, 2, 4]), (3, "cd\n\n", vec![3, 4]), (5, "", vec![])] {
+            for size in SIZES {
+                let (mut deframer, mut out, mut lines) = (Deframer::since(at(since)), Vec::new(), Vec::new());
+                for chunk in framed.chunks(size) {
+                    deframer.push(chunk, &mut out, &mut lines).unwrap();
+                }
+                assert_eq!(out, expected.as_bytes());
+                assert_eq!(lines.iter().map(|(_, time)| time.as_second()).collect::<Vec<_>>(), times);
+            }
+        }
     }
 
     #[test]
     fn what_is_not_framed_is_refused() {
-        for bytes in [&b"plain text\n"[..], b"t stdout X text\n", b"t stdout  text\n", &[b'x'; 1000], b"\n"] {
+        for bytes in
+            [&b"plain text\n"[..], b"2026-01-01T00:00:00Z stdout X text\n", b"t stdout F text\n", &[b'x'; 1000], b"\n"]
+        {
             assert_eq!(deframed(bytes, 8), Err(NotFramed), "{:?}", String::from_utf8_lossy(bytes));
         }
     }

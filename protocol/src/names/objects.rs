@@ -42,15 +42,7 @@ pub fn log_parts_of(prefix: &str, job: &JobId, epoch: &Epoch) -> String {
 }
 
 /// A part of the followed log of one container: `size` bytes from its byte `start` on. Keys order as the bytes do.
-pub fn log_part(
-    prefix: &str,
-    job: &JobId,
-    epoch: &Epoch,
-    pod: &str,
-    container: &str,
-    start: u64,
-    size: u64,
-) -> String {
+pub fn log_part(prefix: &str, job: &JobId, epoch: &Epoch, pod: &str, container: &str, start: u64, size: u64) -> String {
     format!("{}{}/{}/{start:020}-{size}", log_parts_of(prefix, job, epoch), token(pod), token(container))
 }
 

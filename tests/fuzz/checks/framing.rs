@@ -20,7 +20,7 @@ fn deframed(framed: &[u8], size: usize) -> Result<Vec<u8>, NotFramed> {
     let (mut deframer, mut bytes) = (Deframer::default(), Vec::new());
     for chunk in framed.chunks(size) {
         let before = bytes.len();
-        deframer.push(chunk, &mut bytes)?;
+        deframer.push(chunk, &mut bytes, &mut Vec::new())?;
         assert!(bytes.len() - before <= chunk.len());
     }
     Ok(bytes)

@@ -5,6 +5,7 @@
 //! the runtime cut), and none before a text of its own: a line that begins without one is no log.
 
 use jiff::Timestamp;
+use memchr::memchr;
 
 /// Bytes of the longest timestamp with its space: `2006-01-02T15:04:05.000000000+07:00 `.
 const LONGEST: usize = 36;
@@ -20,17 +21,26 @@ pub(super) struct Timestamps {
     /// What came of the timestamp of a line.
     begun: Vec<u8>,
     is_inside: bool,
+    /// The timestamp of a line of which nothing came yet.
+    next: Option<Timestamp>,
 }
 
 impl Timestamps {
-    /// Appends what `bytes` hold of the log to `log`; what comes before a line without timestamp is appended, too.
+    /// Appends what `bytes` hold of the log to `log`, and to `lines` where in it lines begin; what comes before a line without
+    /// timestamp is appended, too.
     ///
     /// # Errors
     /// When a line has no timestamp.
-    pub(super) fn push(&mut self, mut bytes: &[u8], log: &mut Vec<u8>) -> Result<(), NoTimestamp> {
+    pub(super) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        log: &mut Vec<u8>,
+        lines: &mut Vec<(usize, Timestamp)>,
+    ) -> Result<(), NoTimestamp> {
         while !bytes.is_empty() {
             if self.is_inside {
-                let end = bytes.iter().position(|byte| *byte == b'\n');
+                lines.extend(self.next.take().map(|time| (log.len(), time)));
+                let end = memchr(b'\n', bytes);
                 let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
                 log.extend_from_slice(line);
                 self.is_inside = end.is_none();
@@ -41,7 +51,7 @@ impl Timestamps {
             let end = head.iter().position(|byte| *byte == b' ');
             self.begun.extend_from_slice(&head[..end.unwrap_or(head.len())]);
             if let Some(end) = end {
-                self.check()?;
+                self.next = Some(self.time()?);
                 self.begun.clear();
                 self.is_inside = true;
                 bytes = &bytes[end + 1..];
@@ -62,9 +72,8 @@ impl Timestamps {
         if self.begun.is_empty() { Ok(()) } else { Err(NoTimestamp) }
     }
 
-    fn check(&self) -> Result<(), NoTimestamp> {
-        let time = std::str::from_utf8(&self.begun).ok().and_then(|text| text.parse::<Timestamp>().ok());
-        time.map(drop).ok_or(NoTimestamp)
+    fn time(&self) -> Result<Timestamp, NoTimestamp> {
+        std::str::from_utf8(&self.begun).ok().and_then(|text| text.parse().ok()).ok_or(NoTimestamp)
     }
 }
 
@@ -77,12 +86,15 @@ mod tests {
     const SHORT: &str = "2026-01-31T12:00:00Z ";
 
     fn strip(text: &[u8], chunk: usize) -> (Vec<u8>, Result<(), NoTimestamp>) {
-        let (mut timestamps, mut log) = (Timestamps::default(), Vec::new());
+        let (mut timestamps, mut log, mut lines) = (Timestamps::default(), Vec::new(), Vec::new());
         for chunk in text.chunks(chunk) {
-            if let Err(error) = timestamps.push(chunk, &mut log) {
+            if let Err(error) = timestamps.push(chunk, &mut log, &mut lines) {
                 return (log, Err(error));
             }
         }
+        let begins = |(at, _): &(usize, Timestamp)| *at == 0 || log[at - 1] == b'\n';
+        assert!(lines.iter().all(begins) && lines.iter().all(|(at, _)| *at < log.len()), "{lines:?}");
+        assert_eq!(lines.len(), log.split_inclusive(|byte| *byte == b'\n').count());
         let end = timestamps.finish();
         (log, end)
     }
@@ -121,14 +133,14 @@ mod tests {
     #[test]
     fn a_long_line_is_not_held() {
         let mut timestamps = Timestamps::default();
-        let mut log = Vec::new();
-        timestamps.push(TIME.as_bytes(), &mut log).unwrap();
+        let (mut log, mut lines) = (Vec::new(), Vec::new());
+        timestamps.push(TIME.as_bytes(), &mut log, &mut lines).unwrap();
         for _ in 0..1000 {
             log.clear();
-            timestamps.push(&[b'x'; 16 * 1024], &mut log).unwrap();
+            timestamps.push(&[b'x'; 16 * 1024], &mut log, &mut lines).unwrap();
             assert_eq!(log.len(), 16 * 1024);
         }
-        assert!(timestamps.begun.capacity() <= 2 * LONGEST);
+        assert!(timestamps.begun.capacity() <= 2 * LONGEST && lines.len() == 1);
     }
 
     #[test]
