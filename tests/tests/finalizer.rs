@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use log_finalizer::{
     finalize::Finalizer,
     metrics::Metrics,
-    pods::{Container, Held, HeldPage, LogStream, Pod, PodSource, Pods, PodsError, ResultAnnotations},
+    pods::{Chunk, Container, Held, HeldPage, LogRead, LogStream, Pod, PodSource, Pods, PodsError, ResultAnnotations},
     settings::FinalizerSettings,
     sweep::Sweep,
     tries::Tries,
@@ -551,6 +551,7 @@ impl FakePods {
             |name: &str, init| Container { name: name.into(), init, main: !init, started: true, running: false };
         let pod = Pod {
             name: "pod-1".into(),
+            created: None,
             containers: vec![container("fetch", true), container("main", false)],
             may_start: false,
             is_deleted: false,
@@ -583,8 +584,8 @@ impl FakePods {
 }
 
 impl PodSource for FakePods {
-    fn pod<'a>(&'a self, _: &'a JobId, _: &'a Workload) -> BoxFuture<'a, Result<Option<Pod>, PodsError>> {
-        async { Ok(self.pod.lock().unwrap().clone()) }.boxed()
+    fn pods<'a>(&'a self, _: &'a JobId, _: &'a Workload) -> BoxFuture<'a, Result<Vec<Pod>, PodsError>> {
+        async { Ok(self.pod.lock().unwrap().iter().cloned().collect()) }.boxed()
     }
 
     fn log<'a>(
@@ -592,12 +593,14 @@ impl PodSource for FakePods {
         _: &'a Workload,
         _: &'a str,
         container: &'a str,
+        _: LogRead,
     ) -> BoxFuture<'a, Result<LogStream, PodsError>> {
         async move {
             self.reads.fetch_add(1, Ordering::SeqCst);
             let text = if container == "main" { self.main.lock().unwrap().clone() } else { "fetched\n".into() };
             let breaks = container == "main" && take_one(&self.log_failures);
-            let chunks: Vec<_> = text.chunks(11).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+            let chunk = |bytes: &[u8]| Chunk { bytes: Bytes::copy_from_slice(bytes), lines: Vec::new() };
+            let chunks: Vec<_> = text.chunks(11).map(|bytes| Ok(chunk(bytes))).collect();
             let end = breaks.then(|| Err(PodsError::Log { container: container.to_owned(), source: "reset".into() }));
             Ok(stream::iter(chunks.into_iter().take(if breaks { 2 } else { usize::MAX }).chain(end)).boxed())
         }
