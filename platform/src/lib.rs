@@ -8,6 +8,7 @@ pub mod consume;
 pub mod failpoint;
 pub mod forget;
 pub mod job_store;
+pub mod log_parts;
 pub mod nats;
 pub mod object_store;
 pub mod probe;

@@ -90,6 +90,13 @@ pub struct LogOf {
     pub unknown: Unknown,
 }
 
+impl LogOf {
+    /// The order of a job's logs: by pods as they were created, then by their containers.
+    pub fn order(&self) -> (Option<Timestamp>, &str, u32) {
+        (self.pod_created, &self.pod, self.place)
+    }
+}
+
 /// Where an epoch goes on from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -22,6 +22,7 @@ pub mod job_record;
 pub mod ledger;
 pub mod local;
 pub mod log_markers;
+pub mod log_text;
 pub mod manifest;
 pub mod masking;
 pub mod media_type;
