@@ -1,17 +1,27 @@
-//! Reads every container's log once: into the archive, and the main container's result into its place, chunk by chunk.
+//! Reads every container's log once, from the parts that its follower stored and then from its pod: into the archive, and the
+//! main container's result into its place, chunk by chunk.
 
 use futures::StreamExt;
-use platform::object_store::{ObjectWriter, StoreError, Stored};
+use jiff::Timestamp;
+use platform::{
+    log_parts::Chain,
+    object_store::{ObjectStore, ObjectWriter, StoreError, Stored},
+};
 use protocol::{
+    JobId,
     job_record::Workload,
-    manifest::{ContainerLog, Gap, GapKind},
-    names::kubernetes::is_companion,
+    ledger::Mark,
+    manifest::{ContainerLog, Gap, GapKind, Part},
+    names::objects,
 };
 
 use crate::{
     archive::Layout,
-    pods::{Container, LogRead, Pod, PodSource, PodsError},
+    pods::{Container, LogRead, PodSource, PodsError},
     result::{FoundResult, ResultReader},
+    resume::{self, Found, Resume},
+    sections::{Log, Section},
+    stored_log,
 };
 
 /// Reading or storing failed; nothing is visible.
@@ -25,9 +35,21 @@ pub enum CollectError {
     Store(#[from] StoreError),
 }
 
+/// Where logs are read from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The executor, where it can be asked.
+    pub pods: Option<&'a dyn PodSource>,
+    /// What ran the job.
+    pub workload: &'a Workload,
+    /// The bucket with the parts, where there are some.
+    pub store: Option<&'a ObjectStore>,
+    /// The job.
+    pub job: &'a JobId,
+}
+
 /// Everything was read, nothing is visible yet.
 pub struct Read {
-    pod: String,
     layout: Layout,
     archive: Option<ObjectWriter>,
     result: ResultReader,
@@ -43,37 +65,33 @@ pub struct Kept {
     pub containers: Vec<ContainerLog>,
     /// What is missing.
     pub gaps: Vec<Gap>,
+    /// Parts that the archive was put together from.
+    pub parts: Vec<Part>,
     /// Why the main container's log is not whole.
     pub main_gap: Option<String>,
     /// The result.
     pub result: FoundResult,
 }
 
-/// Reads the logs of a pod. A log that is gone is a gap; so is, once `is_late`, one that can't be read.
+/// Reads the logs of a job. A log that is gone is a gap; so is, once it is late, one that can't be read.
 ///
 /// # Errors
-/// When a log can't be read now, or the bucket does not take what was read: both may be tried again.
+/// When a log can't be read now, or the bucket does not give or take something: all may be tried again.
 pub async fn read(
-    pods: &dyn PodSource,
-    workload: &Workload,
-    pod: &Pod,
+    sources: Sources<'_>,
+    sections: &[Section],
     archive: Option<ObjectWriter>,
     result: ResultReader,
-    is_late: bool,
 ) -> Result<Read, CollectError> {
-    let (layout, heading) = Layout::begin(&pod.name);
-    let mut read = Read { pod: pod.name.clone(), layout, archive, result, gaps: Vec::new(), main_gap: None };
+    let mut read = Read { layout: Layout::default(), archive, result, gaps: Vec::new(), main_gap: None };
     let outcome = async {
-        read.write(heading.as_bytes()).await?;
-        for container in pod.containers.iter().filter(|container| !is_companion(&container.name)) {
-            let heading = read.layout.container(container);
+        for section in sections {
+            let heading = read.layout.pod(&section.pod);
             read.write(heading.as_bytes()).await?;
-            match read.container(pods, workload, pod, container).await {
-                Err(CollectError::Log(error)) if is_late || error.is_lasting() => read.miss(container, &error),
-                Ok(()) if container.running => {
-                    read.miss(container, &PodsError::Running { container: container.name.clone() });
-                }
-                other => other?,
+            for log in &section.logs {
+                let heading = read.layout.container(&log.container);
+                read.write(heading.as_bytes()).await?;
+                read.log(sources, section, log).await?;
             }
         }
         Ok(())
@@ -93,7 +111,7 @@ impl Read {
     /// # Errors
     /// When the bucket does not take them.
     pub async fn keep(self) -> Result<Kept, StoreError> {
-        let Self { pod: _, layout, archive, result, gaps, main_gap } = self;
+        let Self { layout, archive, result, gaps, main_gap } = self;
         let result = match &main_gap {
             None => result.keep().await?,
             // Part of a result is none.
@@ -106,7 +124,8 @@ impl Read {
             Some(writer) => Some(writer.finish().await?),
             None => None,
         };
-        Ok(Kept { archive, containers: layout.finish(), gaps, main_gap, result })
+        let (containers, parts) = layout.finish();
+        Ok(Kept { archive, containers, gaps, parts, main_gap, result })
     }
 
     /// Gives everything up.
@@ -117,24 +136,135 @@ impl Read {
         self.result.abort().await;
     }
 
-    async fn container(
-        &mut self,
-        pods: &dyn PodSource,
-        workload: &Workload,
-        pod: &Pod,
-        container: &Container,
-    ) -> Result<(), CollectError> {
-        if !container.started {
+    /// One log: its parts, then what comes after them.
+    async fn log(&mut self, sources: Sources<'_>, section: &Section, log: &Log) -> Result<(), CollectError> {
+        let is_result = log.container.main && section.is_last;
+        let mut mark = None;
+        if let (Some(chain), Some(store)) = (&log.chain, sources.store) {
+            self.parts(store, sources.job, section, log, chain).await?;
+            if chain.last.ended {
+                return Ok(());
+            }
+            mark.clone_from(&chain.last.mark);
+        }
+        if !log.container.started {
             return Ok(());
         }
-        let mut log = pods.log(workload, &pod.name, &container.name, LogRead::default()).await?;
-        while let Some(chunk) = log.next().await {
-            let chunk = chunk?.bytes;
-            self.layout.log(&chunk);
-            self.write(&chunk).await?;
-            if container.main {
-                self.result.take(&chunk).await?;
+        let rest = match sources.pods.filter(|_| section.is_there) {
+            Some(pods) => self.rest((pods, sources.workload), section, log, mark).await,
+            None => {
+                let container = log.container.name.clone();
+                let source = "its pod was gone before the log was read to its end".into();
+                Err(PodsError::LogGone { container, source }.into())
             }
+        };
+        match rest {
+            Err(CollectError::Log(error)) if section.is_late || error.is_lasting() => {
+                self.miss(section, &log.container, is_result, &error);
+            }
+            Ok(()) if log.container.running => {
+                let error = PodsError::Running { container: log.container.name.clone() };
+                self.miss(section, &log.container, is_result, &error);
+            }
+            other => other?,
+        }
+        Ok(())
+    }
+
+    async fn parts(
+        &mut self,
+        store: &ObjectStore,
+        job: &JobId,
+        section: &Section,
+        log: &Log,
+        chain: &Chain,
+    ) -> Result<(), CollectError> {
+        let is_result = log.container.main && section.is_last;
+        for part in &chain.parts {
+            let gaps = match stored_log::part(store, job, part).await? {
+                Some((header, bytes)) => {
+                    let key = objects::log_parts_of(store.prefix(), job, &part.epoch);
+                    self.layout.part(&key, part.start, &bytes, (header.first, header.last));
+                    self.take(&bytes, is_result).await?;
+                    header.gaps
+                }
+                None => {
+                    let (pod, container) = (&section.pod, &log.container.name);
+                    let why = format!("{} bytes that had been stored are not what was stored", part.size);
+                    vec![Gap { at: Some(part.start), ..Gap::new(GapKind::Damaged, pod, container, why) }]
+                }
+            };
+            for gap in gaps {
+                self.gap(gap, is_result);
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes after `mark`, else all of it.
+    async fn rest(
+        &mut self,
+        (pods, workload): (&dyn PodSource, &Workload),
+        section: &Section,
+        log: &Log,
+        mark: Option<Mark>,
+    ) -> Result<(), CollectError> {
+        let is_result = log.container.main && section.is_last;
+        let open = |since| {
+            let read = LogRead { since, follow: false };
+            pods.log(workload, &section.pod, &log.container.name, read)
+        };
+        let since = mark.as_ref().map(resume::since);
+        let mut chunks = open(since).await?;
+        let mut next = chunks.next().await;
+        if since.is_some() && matches!(next, Some(Err(PodsError::Log { .. }))) {
+            // A line that began before that time is cut there, and can't be told from what is no log: all of it is read then.
+            chunks = open(None).await?;
+            next = chunks.next().await;
+        }
+        let mut resume = mark.clone().map(Resume::after);
+        while let Some(chunk) = next {
+            let mut chunk = chunk?;
+            if let Some(resuming) = &mut resume {
+                chunk = match resuming.push(chunk) {
+                    Found::Nothing => {
+                        next = chunks.next().await;
+                        continue;
+                    }
+                    Found::Met(rest, _) => rest,
+                    Found::Lost(rest) => {
+                        let before = rest.lines.first().map(|(_, time)| *time);
+                        self.rotated(section, log, mark.as_ref(), before);
+                        rest
+                    }
+                };
+                resume = None;
+            }
+            self.layout.log(&chunk.bytes, times(&chunk.lines));
+            self.take(&chunk.bytes, is_result).await?;
+            next = chunks.next().await;
+        }
+        if resume.is_some() {
+            self.rotated(section, log, mark.as_ref(), None);
+        }
+        Ok(())
+    }
+
+    fn rotated(&mut self, section: &Section, log: &Log, mark: Option<&Mark>, before: Option<Timestamp>) {
+        let why = "the last line that was read while the container ran was not in its log any more";
+        let gap = Gap {
+            at: log.chain.as_ref().map(Chain::end),
+            after: mark.map(|mark| mark.time),
+            before,
+            ..Gap::new(GapKind::Rotation, &section.pod, &log.container.name, why)
+        };
+        self.gap(gap, log.container.main && section.is_last);
+    }
+
+    async fn take(&mut self, bytes: &[u8], is_result: bool) -> Result<(), CollectError> {
+        self.write(bytes).await?;
+        if is_result {
+            self.result.take(bytes).await?;
         }
         Ok(())
     }
@@ -146,16 +276,24 @@ impl Read {
         Ok(())
     }
 
-    fn miss(&mut self, container: &Container, error: &PodsError) {
-        let why = platform::telemetry::chain(error).to_string();
-        if container.main {
-            self.main_gap = Some(why.clone());
-        }
+    fn miss(&mut self, section: &Section, container: &Container, is_result: bool, error: &PodsError) {
         let kind = match error {
             PodsError::LogGone { .. } => GapKind::Gone,
             PodsError::Running { .. } => GapKind::Running,
             _ => GapKind::Unreadable,
         };
-        self.gaps.push(Gap::new(kind, &self.pod, &container.name, why));
+        let why = platform::telemetry::chain(error).to_string();
+        self.gap(Gap::new(kind, &section.pod, &container.name, why), is_result);
     }
+
+    fn gap(&mut self, gap: Gap, is_result: bool) {
+        if is_result {
+            self.main_gap.get_or_insert_with(|| gap.why.clone());
+        }
+        self.gaps.push(gap);
+    }
+}
+
+fn times(lines: &[(usize, Timestamp)]) -> (Option<Timestamp>, Option<Timestamp>) {
+    (lines.first().map(|(_, time)| *time), lines.last().map(|(_, time)| *time))
 }

@@ -24,7 +24,6 @@ use tracing::{error, info, instrument, warn};
 
 use crate::{
     collect::CollectError,
-    follow,
     metrics::Metrics,
     pods::{Pods, PodsError},
     release,
@@ -109,7 +108,8 @@ impl Finalizer {
             return Verdict::Poison { why: "the subject is none of an event".to_owned() };
         };
         if event == Event::Running {
-            return follow::follow(&job_id);
+            // Another consumer's. Filters stay as they are, so that versions side by side do not change each other's.
+            return Verdict::Done;
         }
         let stop = delivery.stop.clone();
         let stopped = async {
@@ -288,7 +288,7 @@ impl Finalizer {
             record: record.clone(),
             containers: taken.containers.clone(),
             gaps: taken.gaps.clone(),
-            parts: Vec::new(),
+            parts: taken.parts.clone(),
             unknown: protocol::Unknown::new(),
         };
         let key = objects::epoch_manifest(store.prefix(), &record.job_id, epoch);

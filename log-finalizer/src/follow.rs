@@ -1,12 +1,87 @@
-//! A job that runs: its log will be followed here while it is written. Until then the log is read at its end, where the
-//! kubelet serves only the newest file of a log that it rotated.
+//! A job that runs: the logs of its containers are followed from their first lines on, into parts in the bucket, so that
+//! neither rotation nor deletion of its pod loses what could be read. The message `running` is held meanwhile: who has it
+//! next goes on where the parts end.
 
-use platform::consume::Verdict;
-use protocol::JobId;
-use tracing::debug;
+mod disk;
+mod finish;
+mod progress;
+mod read;
+mod ring;
+mod session;
+mod ship;
+mod tail;
 
-/// Takes the message `running`.
-pub(crate) fn follow(job_id: &JobId) -> Verdict {
-    debug!(%job_id, "the log is read at the end");
-    Verdict::Done
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use platform::consume::{Delivery, Verdict};
+use protocol::names::subjects;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+pub(crate) use self::finish::finish;
+use self::{disk::Disk, session::Session};
+use crate::{finalize::Finalizer, settings::FinalizerSettings};
+
+/// Parts that are stored at once.
+const PUTS: usize = 8;
+/// A log may hold so many parts in memory.
+const PARTS_IN_MEMORY: usize = 2;
+
+/// What all followed logs share; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Follower {
+    finalizer: Finalizer,
+    disk: Option<Arc<Disk>>,
+    /// Containers that may be followed.
+    places: Arc<Semaphore>,
+    /// Parts that may be stored at once.
+    puts: Arc<Semaphore>,
+}
+
+impl Follower {
+    /// Opens the file for what waits; goes on without it where that is not possible.
+    pub(crate) fn new(finalizer: Finalizer) -> Self {
+        let settings = &finalizer.settings;
+        let disk = match disk(settings) {
+            Ok(disk) => disk,
+            Err((dir, error)) => {
+                warn!(
+                    dir = %dir.display(), %error,
+                    "what is read of logs waits for the bucket in memory only: the folder finalizer.log_disk_dir can't be written to"
+                );
+                None
+            }
+        };
+        let places = Arc::new(Semaphore::new(settings.max_followed));
+        Self { finalizer, disk, places, puts: Arc::new(Semaphore::new(PUTS)) }
+    }
+
+    /// Handles one message `running`.
+    pub(crate) async fn handle(self, delivery: Delivery) -> Verdict {
+        let named = subjects::parse_event(&delivery.subject);
+        let Some((process, job)) = named.and_then(|(process, job, _)| Some((process.parse().ok()?, job))) else {
+            return Verdict::Poison { why: "the subject is none of an event".to_owned() };
+        };
+        match Session::new(self, process, job).run(&delivery).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let why = platform::telemetry::chain(error.as_ref()).to_string();
+                Verdict::Retry { after: delivery.backoff(Duration::from_secs(10)), why }
+            }
+        }
+    }
+
+    fn ring_memory(&self) -> usize {
+        PARTS_IN_MEMORY * self.finalizer.settings.log_part_size
+    }
+}
+
+fn disk(settings: &FinalizerSettings) -> Result<Option<Arc<Disk>>, (PathBuf, std::io::Error)> {
+    if settings.log_disk_size == 0 {
+        return Ok(None);
+    }
+    let dir = settings.log_disk_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let disk = Disk::new(&dir, settings.log_disk_size).map_err(|error| (dir.clone(), error))?;
+    info!(dir = %dir.display(), bytes = settings.log_disk_size, "logs wait for the bucket on disk, too");
+    Ok(Some(Arc::new(disk)))
 }

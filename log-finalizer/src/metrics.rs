@@ -32,6 +32,16 @@ pub struct Metrics {
     pub swept: Counter,
     /// Jobs whose log waits for log storage, as the last sweep counted.
     pub waiting: Gauge,
+    /// Containers whose logs are followed, those included of which not everything is stored.
+    pub followed: Gauge,
+    /// Containers that wait for a place among these.
+    pub waits_to_be_followed: Gauge,
+    /// Parts of followed logs that were stored.
+    pub parts: Counter,
+    /// Tries at storing one that will be repeated.
+    pub parts_failed: Counter,
+    /// Bytes of followed logs that were stored.
+    pub part_bytes: Counter,
     sealed: Family<SealLabels, Counter>,
     archive_bytes: Counter,
     result_bytes: Counter,
@@ -56,6 +66,11 @@ impl Metrics {
             tidied: Counter::default(),
             swept: Counter::default(),
             waiting: Gauge::default(),
+            followed: Gauge::default(),
+            waits_to_be_followed: Gauge::default(),
+            parts: Counter::default(),
+            parts_failed: Counter::default(),
+            part_bytes: Counter::default(),
             sealed: Family::default(),
             archive_bytes: Counter::default(),
             result_bytes: Counter::default(),
@@ -70,6 +85,11 @@ impl Metrics {
             tidied,
             swept,
             waiting,
+            followed,
+            waits_to_be_followed,
+            parts,
+            parts_failed,
+            part_bytes,
             sealed,
             archive_bytes,
             result_bytes,
@@ -84,6 +104,19 @@ impl Metrics {
         registry.register("quayside_finalizer_tidied", "Jobs whose earlier events this replica deleted", tidied);
         registry.register("quayside_finalizer_swept", "Jobs that the sweep took care of", swept);
         registry.register("quayside_finalizer_waiting", "Jobs whose log waits for log storage", waiting);
+        registry.register("quayside_finalizer_followed", "Containers whose logs are followed", followed);
+        registry.register(
+            "quayside_finalizer_waits_to_be_followed",
+            "Containers that run and are not followed, as finalizer.max_followed are",
+            waits_to_be_followed,
+        );
+        registry.register("quayside_finalizer_log_parts", "Parts of followed logs stored", parts);
+        registry.register(
+            "quayside_finalizer_log_parts_failed",
+            "Tries at storing one that were repeated",
+            parts_failed,
+        );
+        registry.register("quayside_finalizer_log_part_bytes", "Bytes of followed logs stored", part_bytes);
         registry.register("quayside_finalizer_archive_bytes", "Bytes of log archived", archive_bytes);
         registry.register("quayside_finalizer_result_bytes", "Bytes of results stored", result_bytes);
         registry.register("quayside_finalizer_gaps", "Logs that could not be read to their end", gaps);

@@ -24,12 +24,16 @@ use tracing::{error, info};
 
 use crate::{
     finalize::Finalizer,
+    follow::Follower,
     metrics::Metrics,
     pods::{Pods, kubernetes::KubernetesPods, local::LocalPods},
     settings::FinalizerSettings,
     sweep::Sweep,
     tries::Tries,
 };
+
+/// Jobs that all replicas together follow: no limit, so that none that runs keeps another one from being followed.
+const MOST_FOLLOWED_JOBS: usize = 1_000_000;
 
 /// The whole life of the process.
 ///
@@ -64,6 +68,17 @@ pub fn queue(settings: &FinalizerSettings) -> WorkQueue {
         filters: [Event::Running, Event::Ended, Event::Dismissed].map(subjects::events_of_kind).to_vec(),
         max_in_hand: settings.max_in_hand,
         max_here: settings.max_here,
+        room: None,
+    }
+}
+
+/// The jobs that run, for all finalizers.
+fn running(settings: &FinalizerSettings) -> WorkQueue {
+    WorkQueue {
+        consumer: subjects::FOLLOWING_CONSUMER.to_owned(),
+        filters: vec![subjects::events_of_kind(Event::Running)],
+        max_in_hand: MOST_FOLLOWED_JOBS,
+        max_here: settings.max_followed.max(1),
         room: None,
     }
 }
@@ -106,11 +121,15 @@ async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Resul
 async fn work(finalizer: Finalizer, nats: nats::Nats, stop: CancellationToken) {
     let (queue, removals) = (queue(&finalizer.settings), removals(&finalizer.settings));
     let sweep = Sweep::new(finalizer.clone()).run(stop.clone());
+    let follower = Follower::new(finalizer.clone());
+    let running = running(&finalizer.settings);
+    let follow = move |delivery| follower.clone().handle(delivery);
+    let follow = consume::run(nats.clone(), running, follow, stop.clone());
     let remover = finalizer.clone();
     let remove = move |delivery| remover.clone().handle_removal(delivery);
     let remove = consume::run(nats.clone(), removals, remove, stop.clone());
     let consume = consume::run(nats, queue, move |delivery| finalizer.clone().handle(delivery), stop);
-    tokio::join!(sweep, consume, remove);
+    tokio::join!(sweep, follow, consume, remove);
 }
 
 async fn pods(settings: &FinalizerSettings) -> anyhow::Result<Pods> {

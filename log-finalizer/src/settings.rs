@@ -24,6 +24,19 @@ pub struct FinalizerSettings {
     /// Bytes of a result that one job may hold in memory to tell several outputs apart; a larger one stays whole. At most
     /// three times as many are used.
     pub split_limit: usize,
+    /// Containers whose logs one replica follows while they run. The log of any other is read once its job has ended.
+    pub max_followed: usize,
+    /// Bytes of a followed log from which on a part is stored, 64 KiB to 8 MiB. Up to twice as many wait in memory for each
+    /// log.
+    pub log_part_size: usize,
+    /// How long what was read of a followed log waits for a part to be full, in seconds.
+    #[serde(deserialize_with = "seconds")]
+    pub log_part_age: Duration,
+    /// Folder for what waits for the bucket and has no room in memory: of all followed logs together, in one file without a name.
+    /// The system's folder for temporary files where none is named.
+    pub log_disk_dir: Option<PathBuf>,
+    /// Bytes that this file may have; 0 for none. What does not fit is not read from its pod until there is room.
+    pub log_disk_size: u64,
     /// How long storing is tried before the job fails with `StoreUnavailable`, in seconds: counted from its end and from this
     /// process's first failed try, whichever is later.
     #[serde(deserialize_with = "seconds")]
@@ -55,6 +68,11 @@ impl Default for FinalizerSettings {
             max_here: 8,
             max_in_hand: 1000,
             split_limit: 8 * 1024 * 1024,
+            max_followed: 100,
+            log_part_size: 512 * 1024,
+            log_part_age: Duration::from_secs(5),
+            log_disk_dir: None,
+            log_disk_size: 256 * 1024 * 1024,
             seal_deadline: Duration::from_secs(24 * 3600),
             log_deadline: Duration::from_secs(600),
             retry_limit: Duration::from_secs(60),
@@ -80,6 +98,9 @@ impl FinalizerSettings {
         }
         if self.split_limit > 64 * 1024 * 1024 {
             mistakes.push("finalizer.split_limit: expected at most 64 MiB, in bytes".to_owned());
+        }
+        if !(64 * 1024..=8 * 1024 * 1024).contains(&self.log_part_size) {
+            mistakes.push("finalizer.log_part_size: expected 65536 to 8388608 bytes".to_owned());
         }
         for (name, time) in [("retry_limit", self.retry_limit), ("sweep_every", self.sweep_every)] {
             if time < Duration::from_secs(1) {

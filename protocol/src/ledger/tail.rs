@@ -35,7 +35,8 @@ pub enum Question {
         #[serde(default)]
         wait: u32,
     },
-    /// Put everything that was read into parts, and stop: whoever asks stores the job. Asked of followers by finalizers.
+    /// Put everything that was read into parts, and stop: whoever asks stores the job. It asks again until nobody answers any
+    /// more. Asked of followers by finalizers.
     Finish,
     /// A question of a newer version: answered as [`Self::Logs`].
     #[serde(other)]
@@ -54,10 +55,6 @@ pub struct Answer {
     /// bytes are in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
-    /// True once everything that was read is in parts and nothing more is read: the answer to [`Question::Finish`]. Else ask
-    /// again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub finished: bool,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
