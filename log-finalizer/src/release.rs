@@ -38,6 +38,7 @@ pub(crate) async fn first(
             kept => kept?,
         }
     }
+    drop_parts(finalizer, record).await?;
     let_go(finalizer, record, annotations).await
 }
 
@@ -51,6 +52,7 @@ pub(crate) async fn again(finalizer: &Finalizer, record: &JobRecord) -> Result<(
         },
         None => None,
     };
+    drop_parts(finalizer, record).await?;
     let_go(finalizer, record, annotations).await
 }
 
@@ -101,7 +103,16 @@ async fn drop_results(finalizer: &Finalizer, record: &JobRecord) -> Result<(), F
     }
 }
 
-/// A pod is not held for ever for the sake of a manifest.
+/// What was stored of logs while they were followed is in the archive now. Where there is none, it is all there is of them.
+async fn drop_parts(finalizer: &Finalizer, record: &JobRecord) -> Result<(), FinalizeError> {
+    let Some(store) = finalizer.jobs.objects().filter(|_| record.archive.key.is_some()) else { return Ok(()) };
+    match delete_below(store, &objects::log_parts_prefix(store.prefix(), &record.job_id), |_| true).await {
+        Err(error) => give_up_or(finalizer, record, error),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A pod is not held for ever for the sake of a manifest, nor of what is to be deleted.
 fn give_up_or(finalizer: &Finalizer, record: &JobRecord, error: StoreError) -> Result<(), FinalizeError> {
     if !finalizer.is_hopeless(record) {
         return Err(error.into());

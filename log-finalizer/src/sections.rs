@@ -125,8 +125,7 @@ mod tests {
             ended: false,
             unknown: Unknown::new(),
         };
-        let (epoch, pod, container) = (Epoch::generate(), pod.into(), container.into());
-        Chain { parts: vec![PartKey { epoch, pod, container, start: 0, size: 1 }], last }
+        Chain { parts: vec![PartKey { epoch: Epoch::generate(), log: last.of.name(), start: 0, size: 1 }], last }
     }
 
     fn told(sections: &[Section]) -> Vec<String> {

@@ -7,7 +7,7 @@ use futures::{TryStreamExt, stream::BoxStream};
 use protocol::{
     JobId,
     job_id::Epoch,
-    ledger::{self, HEADER_LIMIT, PartHeader, PartKey, Previous, chain},
+    ledger::{self, HEADER_LIMIT, LogName, PartHeader, PartKey, Previous, chain},
     names::objects,
 };
 use tracing::warn;
@@ -52,9 +52,9 @@ impl Chain {
 /// # Errors
 /// When the bucket does not answer, or there are more parts.
 pub async fn load(store: &ObjectStore, job: &JobId, limit: usize) -> Result<Vec<Chain>, PartsError> {
-    let mut logs: BTreeMap<(String, String), Vec<PartKey>> = BTreeMap::new();
+    let mut logs: BTreeMap<LogName, Vec<PartKey>> = BTreeMap::new();
     for part in list(store, job, &objects::log_parts_prefix(store.prefix(), job), None, limit).await? {
-        logs.entry((part.pod.clone(), part.container.clone())).or_default().push(part);
+        logs.entry(part.log.clone()).or_default().push(part);
     }
     let mut chains = Vec::new();
     for parts in logs.into_values() {
@@ -127,7 +127,9 @@ async fn begin(
         }
     }
     match ledger::header::<PartHeader>(&head) {
-        Ok((header, begin)) if header.start == part.start && header.size == part.size => {
+        Ok((header, begin))
+            if header.start == part.start && header.size == part.size && header.of.name() == part.log =>
+        {
             Ok(Some((header, Bytes::from(head).slice(begin..), content.stream)))
         }
         Ok(_) => {

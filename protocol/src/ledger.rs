@@ -17,7 +17,10 @@ use jiff::Timestamp;
 use memchr::memchr;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use self::{key::PartKey, mark::Mark};
+pub use self::{
+    key::{LogName, PartKey},
+    mark::Mark,
+};
 use crate::{Unknown, evolution, job_id::Epoch, manifest::Gap};
 
 /// No header of a part or an answer is longer, its line end included.

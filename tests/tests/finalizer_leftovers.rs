@@ -11,6 +11,7 @@ use protocol::{
     Event, JobId, JobRecord,
     job_id::Epoch,
     job_record::{DeclaredOutput, Place, Status},
+    ledger::LogName,
     names::{objects, subjects},
 };
 
@@ -99,8 +100,9 @@ async fn the_sweep_deletes_what_it_finds_beside_what_it_sealed_and_nothing_of_ot
         objects::result("logs/", &job, &epoch, "first"),
         objects::result("logs/", &job, &epoch, "of another version"),
         objects::epoch_manifest("logs/", &job, &epoch),
+        objects::log_part("logs/", &job, &epoch, &LogName::of("p", "c"), 0, 1),
     ];
-    let kept = [objects::inputs("logs/", &job), objects::log_part("logs/", &job, &epoch, "p", "c", 0, 1)];
+    let kept = [objects::inputs("logs/", &job)];
     let foreign = objects::result("logs/", &other, &epoch, "first");
     for key in strays.iter().chain(&kept).chain([&foreign]) {
         store.put(key, "x".into(), "text/plain").await?;

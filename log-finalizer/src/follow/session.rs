@@ -14,7 +14,7 @@ use protocol::{
     job_id::Epoch,
     job_record::{ArchiveState, Phase, Workload},
     ledger::{LogOf, Previous},
-    names::kubernetes::is_companion,
+    names::{kubernetes::is_companion, objects},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     pods::{Container, Pod},
+    remove::delete_below,
     stored_log::MOST_PARTS,
 };
 
@@ -101,7 +102,12 @@ impl Session {
         let jobs = self.follower.finalizer.jobs.clone();
         // Whoever stores the job asks here: it listens before the record is looked at.
         let tail = Tail::listen(self.told.clone(), jobs.nats(), &self.process, &self.job).await?;
-        let Some(record) = self.record().await?.filter(|record| record.phase() == Phase::Running) else {
+        let record = self.record().await?;
+        let Some(record) = record.filter(|record| record.phase() == Phase::Running) else {
+            if delivery.delivered > 1 {
+                // Whoever followed it before may have stored something since it was sealed or removed.
+                self.tidy(jobs.objects()).await?;
+            }
             return Ok(Verdict::Done);
         };
         let Some(workload) = record.workload.clone() else { return Ok(Verdict::Done) };
@@ -119,6 +125,9 @@ impl Session {
         let over = self.follow(&workload, store.as_ref(), &chains, &delivery.stop).await;
         debug!(job = %self.job, ?over, "its logs are followed no longer");
         let over = self.drain(over, &delivery.stop).await;
+        if over != Over::Stopped {
+            self.tidy(store.as_ref()).await?;
+        }
         drop(self.progress);
         // A record that is over takes no more progress, whoever tells it.
         let _ = timeout(STOP_GRACE, teller).await;
@@ -127,6 +136,16 @@ impl Session {
 
     async fn record(&self) -> Result<Option<JobRecord>, Failure> {
         Ok(self.follower.finalizer.jobs.job(&self.job).await?.map(|stored| stored.record))
+    }
+
+    /// Deletes what was stored of a job that is sealed or removed by now: whoever did that deleted what was there then.
+    async fn tidy(&self, store: Option<&ObjectStore>) -> Result<(), Failure> {
+        let Some(store) = store else { return Ok(()) };
+        let is_needed = self.record().await?.is_some_and(|record| !record.is_settled() || record.archive.key.is_none());
+        if !is_needed {
+            delete_below(store, &objects::log_parts_prefix(store.prefix(), &self.job), |_| true).await?;
+        }
+        Ok(())
     }
 
     async fn follow(

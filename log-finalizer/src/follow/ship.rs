@@ -137,8 +137,8 @@ impl Shipper {
             ended,
             unknown: Unknown::new(),
         };
-        let (epoch, pod, container) = (self.epoch.clone(), self.of.pod.clone(), self.of.container.clone());
-        let key = PartKey { epoch, pod, container, start, size }.object(self.store.prefix(), &self.job);
+        let key = PartKey { epoch: self.epoch.clone(), log: self.of.name(), start, size };
+        let key = key.object(self.store.prefix(), &self.job);
         let framed: Bytes = match ledger::framed(&header, &part.bytes) {
             Ok(framed) => framed.into(),
             Err(problem) => {

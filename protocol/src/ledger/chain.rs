@@ -73,6 +73,7 @@ fn whole<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::LogName;
 
     struct World {
         epochs: Vec<Epoch>,
@@ -87,7 +88,7 @@ mod tests {
 
         fn part(&mut self, epoch: usize, start: u64, size: u64) {
             let epoch = self.epochs[epoch].clone();
-            self.parts.push(PartKey { epoch, pod: "p".into(), container: "c".into(), start, size });
+            self.parts.push(PartKey { epoch, log: LogName::of("p", "c"), start, size });
         }
 
         fn goes_on_after(&mut self, epoch: usize, earlier: usize, start: u64, size: u64) {

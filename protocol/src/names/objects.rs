@@ -3,7 +3,7 @@
 //! ```text
 //! <prefix><day>_<job name>-logs.txt                       the archive of the contract
 //! <prefix>quayside/<spread>/<job>/inputs                  inputs too large for the request
-//! <prefix>quayside/<spread>/<job>/log/<epoch>/<pod>/<container>/<start>-<size>    parts of a followed log
+//! <prefix>quayside/<spread>/<job>/log/<epoch>/<log>/<start>-<size>   parts of a followed log
 //! <prefix>quayside/<spread>/<job>/results/<epoch>/<output>
 //! <prefix>quayside/<spread>/<job>/uploads/<epoch>/<output>   what a job puts itself, until it is copied to the results
 //! <prefix>quayside/<spread>/<job>/manifest/<epoch>.json   written before the seal
@@ -12,8 +12,8 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::subjects::{from_token, token};
-use crate::{JobId, job_id::Epoch};
+use super::subjects::token;
+use crate::{JobId, job_id::Epoch, ledger::LogName};
 
 /// Key of the log archive; `finished` is the record's, never "now", so that a retry meets the same key.
 pub fn archive(prefix: &str, finished: Timestamp, job_name: &str) -> String {
@@ -42,21 +42,18 @@ pub fn log_parts_of(prefix: &str, job: &JobId, epoch: &Epoch) -> String {
 }
 
 /// A part of the followed log of one container: `size` bytes from its byte `start` on. Keys order as the bytes do.
-pub fn log_part(prefix: &str, job: &JobId, epoch: &Epoch, pod: &str, container: &str, start: u64, size: u64) -> String {
-    format!("{}{}/{}/{start:020}-{size}", log_parts_of(prefix, job, epoch), token(pod), token(container))
+pub fn log_part(prefix: &str, job: &JobId, epoch: &Epoch, log: &LogName, start: u64, size: u64) -> String {
+    format!("{}{}/{start:020}-{size}", log_parts_of(prefix, job, epoch), log.as_str())
 }
 
 /// What a key that [`log_part`] gave was made from.
-pub(crate) fn parse_log_part(prefix: &str, job: &JobId, key: &str) -> Option<(Epoch, String, String, u64, u64)> {
+pub(crate) fn parse_log_part<'a>(prefix: &str, job: &JobId, key: &'a str) -> Option<(Epoch, &'a str, u64, u64)> {
     let mut rest = key.strip_prefix(&log_parts_prefix(prefix, job))?.split('/');
-    let (Some(epoch), Some(pod), Some(container), Some(range), None) =
-        (rest.next(), rest.next(), rest.next(), rest.next(), rest.next())
-    else {
+    let (Some(epoch), Some(log), Some(range), None) = (rest.next(), rest.next(), rest.next(), rest.next()) else {
         return None;
     };
     let (start, size) = range.split_once('-')?;
-    let (pod, container) = (from_token(pod)?, from_token(container)?);
-    Some((Epoch::named(epoch)?, pod, container, start.parse().ok()?, size.parse().ok()?))
+    Some((Epoch::named(epoch)?, log, start.parse().ok()?, size.parse().ok()?))
 }
 
 /// What the keys of all results of a job start with, of whichever attempt; ends with `/`.
