@@ -232,7 +232,12 @@ async fn earlier_events_go_after_their_time_and_nothing_looks_different() {
         let job = done(story).await?;
         let path = format!("/jobs/{job}");
         let status = story.status(&job).await?;
-        let list: Value = story.list_at(0, "").await?.json().await?;
+        let list = wait_until("the log of the dismissed job is archived", LIMIT, || async {
+            let list: Value = story.list_at(0, "").await?.json().await?;
+            ensure!(list["jobs"].to_string().contains(&format!("/jobs/{ended}/logs")), "{list}");
+            Ok(list)
+        })
+        .await?;
         wait_until("only its end is left", LIMIT, || async {
             let left = kinds(story, &job).await?;
             ensure!(left == [Event::Successful], "{left:?}");

@@ -43,6 +43,7 @@ mod exit_code;
 mod fifty_at_once;
 mod finalizer;
 mod finalizer_leftovers;
+mod followed_logs;
 mod generic_example;
 mod hello_world;
 mod idempotency;

@@ -160,6 +160,8 @@ fn kubelet_config(places: &Places, plane: &ControlPlane) -> Result<serde_json::V
             "memory.available": "50Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%",
         },
         "imageGCHighThresholdPercent": 100,
+        // So that a log of some ten megabytes is rotated several times, of which only the newest file can be read.
+        "containerLogMaxSize": "5Mi", "containerLogMaxFiles": 2, "containerLogMonitorInterval": "3s",
         "makeIPTablesUtilChains": false,
         "podLogsDir": places.data.join("pods"),
         "volumePluginDir": places.kubelet().join("volume-plugins"),

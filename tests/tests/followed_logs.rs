@@ -1,0 +1,280 @@
+//! Logs that are followed while their containers run: nothing that could be read is lost, whoever dies meanwhile.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::{
+    program::wait_until,
+    services::Service,
+    stack::Store,
+    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::DeleteParams};
+use protocol::{JobId, Manifest, names::objects};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
+
+/// Goes on until the file is there that its input names.
+const UNTIL_TOLD: &str = "until [ -e \"$until\" ]; do sleep 0.05; done";
+/// Times that a finalizer is killed.
+const KILLS: u32 = 20;
+
+/// A process whose script knows its input as `$until`.
+fn process(script: &str) -> String {
+    let head = "until=${PYGEOAPI_K8S_MANAGER_INPUTS#*\\\"until\\\":\\\"}; until=${until%%\\\"*}";
+    process_yaml("talks", &format!("{head}\n{script}")).replacen(
+        "          text:\n            title: Text",
+        "          until:\n            title: Until",
+        1,
+    )
+}
+
+/// A file that is not there yet.
+fn gate(story: &Story) -> PathBuf {
+    story.stack.folder().join("gate")
+}
+
+async fn submit(story: &Story) -> Result<JobId> {
+    story.submit("talks", json!({ "until": gate(story).display().to_string() })).await
+}
+
+/// Keys of the parts of a job's log.
+async fn parts(story: &Story, job: &JobId) -> Result<Vec<String>> {
+    let store = story.stack.objects()?;
+    let listed = store.list(&objects::log_parts_prefix(store.prefix(), job), None, 1000).await?;
+    Ok(listed.into_iter().map(|object| object.key).collect())
+}
+
+async fn wait_for_parts(story: &Story, job: &JobId, least: usize) -> Result<()> {
+    wait_until("parts are stored while the job runs", LIMIT, || async {
+        let found = parts(story, job).await?;
+        ensure!(found.len() >= least, "{found:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The log of the main container in a job's archive, and the manifest, which says that nothing is missing.
+async fn whole_log(story: &Story, job: &JobId) -> Result<(Vec<u8>, Manifest)> {
+    let manifest = story.manifest(job).await?;
+    ensure!(manifest.gaps.is_empty(), "{:?}", manifest.gaps);
+    Ok((log_of(story, job, &manifest).await?, manifest))
+}
+
+async fn log_of(story: &Story, job: &JobId, manifest: &Manifest) -> Result<Vec<u8>> {
+    let key = manifest.record.archive.key.clone().context("there is no archive")?;
+    let archive = story.stack.objects()?.get(&key, 100_000_000).await?.context("no archive object")?;
+    let main = manifest.containers.last().context("no container")?;
+    let (start, size) = (usize::try_from(main.start)?, usize::try_from(main.size)?);
+    let log = archive.get(start..start + size).context("the archive is too short")?.to_vec();
+    wait_until("no part is left", LIMIT, || async {
+        let left = parts(story, job).await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await?;
+    Ok(log)
+}
+
+/// That a log has the lines `line 1` to `line <n>`, each once and in order, and then `last`.
+fn assert_counted(log: &[u8], last: &str) -> Result<usize> {
+    let text = std::str::from_utf8(log)?;
+    let (lines, end) = text.trim_end_matches('\n').rsplit_once('\n').context("no lines")?;
+    ensure!(end == last, "it ends with {end:?}");
+    for (at, line) in lines.lines().enumerate() {
+        ensure!(line == format!("line {}", at + 1), "{line:?} is where line {} has to be", at + 1);
+    }
+    Ok(lines.lines().count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_in_parts_while_its_job_runs_and_in_the_archive_afterwards_and_progress_is_told() {
+    let script = format!(
+        "echo first\necho 'QUAYSIDE_PROGRESS: 40 reading tiles'\n{UNTIL_TOLD}\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s '{{\"a\":1}}'"
+    );
+    let setting =
+        Setting::new(Backend::Local).with_processes(&process(&script)).with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed", setting, async |story| {
+        let job = submit(story).await?;
+        wait_until("its progress is told", LIMIT, || async {
+            let status = story.status(&job).await?;
+            ensure!(status["progress"] == 40 && status["message"] == "reading tiles", "{status}");
+            ensure!(status["status"] == "running", "{status}");
+            Ok(())
+        })
+        .await?;
+        wait_for_parts(story, &job, 1).await?;
+        fs::write(gate(story), "")?;
+        let status = story.wait_done(&job).await?;
+        assert_eq!((&status["status"], &status["progress"]), (&json!("successful"), &json!(100)));
+        let (log, manifest) = whole_log(story, &job).await?;
+        let expected = "first\nQUAYSIDE_PROGRESS: 40 reading tiles\nPYGEOAPI_K8S_MANAGER_RESULT_START\n{\"a\":1}";
+        assert_eq!(std::str::from_utf8(&log)?, expected);
+        let main = &manifest.containers[0];
+        assert!(main.followed > 0 && main.first.is_some() && main.first < main.last, "{main:?}");
+        let in_parts: u64 = manifest.parts.iter().map(|part| part.size).sum();
+        assert_eq!(in_parts, main.followed);
+        let results = story.get(&format!("/jobs/{job}/results")).await?.text().await?;
+        assert_eq!(results, r#"{"a":1}"#);
+        let told = story.messages().await?;
+        let progress = told.iter().find(|(subject, _)| subject.ends_with(&format!("{job}.progress")));
+        let (_, event) = progress.context("no event told of progress")?;
+        ensure!(event["data"]["progress"] == 40 || event.to_string().contains("reading tiles"), "{event}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finalizer_killed_at_twenty_random_moments_loses_no_line_and_has_none_twice() {
+    let seed: u64 = rand::rng().random();
+    println!("seed of the moments: {seed}");
+    let script = "i=0\nwhile [ ! -e \"$until\" ]; do i=$((i+1)); echo \"line $i\"; sleep 0.005; done\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"{\\\"lines\\\":$i}\"";
+    let setting = Setting::new(Backend::Local)
+        .with_processes(&process(script))
+        .with("QUAYSIDE_NATS__ACK_WAIT", "1")
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed-killed", setting, async |story| {
+        let job = submit(story).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let mut random = StdRng::seed_from_u64(seed);
+        for kill in 1..=KILLS {
+            let moment = Duration::from_millis(random.random_range(100..2500));
+            tokio::time::sleep(moment).await;
+            if kill == KILLS {
+                // The last one hits whoever stores the job, or is about to.
+                fs::write(gate(story), "")?;
+                tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
+            }
+            story.stack.service(Service::Finalizer, 0)?.program.kill().await?;
+            story.stack.start_service(Service::Finalizer, 0, &[])?;
+        }
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "seed {seed}: {status}");
+        let (log, manifest) = whole_log(story, &job).await.with_context(|| format!("seed {seed}"))?;
+        let text = String::from_utf8(log)?;
+        let (before, result) = text.split_once("PYGEOAPI_K8S_MANAGER_RESULT_START\n").context("no marker")?;
+        let lines = assert_counted(format!("{before}end").as_bytes(), "end").with_context(|| format!("seed {seed}"))?;
+        ensure!(result == format!("{{\"lines\":{lines}}}"), "seed {seed}: {lines} lines, and {result}");
+        ensure!(manifest.containers[0].followed > 0, "{manifest:?}");
+        println!("{lines} lines, of {} followers", manifest.parts.len());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bucket_is_away_a_log_is_read_on_and_waits() {
+    let script = format!(
+        "echo first\n{UNTIL_TOLD}\ni=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo \"line $i\"; done\nuntil [ -e \"$until-2\" ]; do sleep 0.05; done\necho last"
+    );
+    let setting =
+        Setting::new(Backend::Local).with_processes(&process(&script)).with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed-no-bucket", setting, async |story| {
+        let job = submit(story).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another S3") };
+        server.refuse(|_, _| true);
+        fs::write(gate(story), "")?;
+        let url = format!("http://127.0.0.1:{}/metrics", story.stack.service(Service::Finalizer, 0)?.probe);
+        wait_until("a part could not be stored", LIMIT, || async {
+            let metrics = story.http.get(&url).send().await?.text().await?;
+            let failed =
+                metrics.lines().find_map(|line| line.strip_prefix("quayside_finalizer_log_parts_failed_total "));
+            ensure!(failed.is_some_and(|count| count != "0"), "{metrics}");
+            Ok(())
+        })
+        .await?;
+        let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another S3") };
+        server.refuse_nothing();
+        wait_for_parts(story, &job, 2).await?;
+        fs::write(gate(story).with_file_name("gate-2"), "")?;
+        let status = story.wait_done(&job).await?;
+        assert_eq!(status["status"], "successful", "{status}");
+        let (log, _) = whole_log(story, &job).await?;
+        let log = std::str::from_utf8(&log)?.strip_prefix("first\n").context("no first line")?.to_owned();
+        assert_eq!(assert_counted(log.as_bytes(), "last")?, 2000);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_has_no_place_among_the_followed_ones_is_read_at_the_end() {
+    let setting = Setting::new(Backend::Local)
+        .with_processes(&process(&format!("echo first\n{UNTIL_TOLD}\necho last")))
+        .with("QUAYSIDE_FINALIZER__MAX_FOLLOWED", "0")
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed-none", setting, async |story| {
+        let job = submit(story).await?;
+        let url = format!("http://127.0.0.1:{}/metrics", story.stack.service(Service::Finalizer, 0)?.probe);
+        wait_until("it waits for a place", LIMIT, || async {
+            let metrics = story.http.get(&url).send().await?.text().await?;
+            ensure!(metrics.contains("\nquayside_finalizer_waits_to_be_followed 1\n"), "{metrics}");
+            ensure!(metrics.contains("\nquayside_finalizer_followed 0\n"), "{metrics}");
+            Ok(())
+        })
+        .await?;
+        fs::write(gate(story), "")?;
+        story.wait_done(&job).await?;
+        let (log, manifest) = whole_log(story, &job).await?;
+        assert_eq!((std::str::from_utf8(&log)?, manifest.containers[0].followed), ("first\nlast\n", 0));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_megabytes_are_archived_to_the_byte_over_several_rotations_on_the_real_node() {
+    // 400,000 lines of 100 bytes in twenty pieces, so slowly that the kubelet rotates between them.
+    let script = "for p in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do awk -v p=$p 'BEGIN { for (i = 1; i <= 20000; i++) printf(\"%-99s\\n\", (p - 1) * 20000 + i) }'; sleep 1; done";
+    tell(
+        "followed-rotated",
+        Setting::new(Backend::Real).with_processes(&process_yaml("talks", script)),
+        async |story| {
+            let job = story.submit("talks", json!({})).await?;
+            let status = story.wait_done(&job).await?;
+            ensure!(status["status"] == "successful", "{status}");
+            let (log, manifest) = whole_log(story, &job).await?;
+            ensure!(log.len() == 40_000_000, "{} bytes: {manifest:?}", log.len());
+            for (at, line) in log.chunks(100).enumerate() {
+                let expected = format!("{:<99}\n", at + 1);
+                ensure!(
+                    line == expected.as_bytes(),
+                    "{:?} is where {} has to be",
+                    String::from_utf8_lossy(line),
+                    at + 1
+                );
+            }
+            // What is served at the end is one file of 5 MiB and what came to it within 3 s: the rest was rotated away.
+            ensure!(manifest.containers[0].followed > 20_000_000, "{manifest:?}");
+            Ok(())
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_pod_that_is_deleted_by_hand_is_kept_up_to_then_on_the_real_node() {
+    let script = "trap 'echo told to stop; exit 0' TERM\necho begun\nsleep 600 &\nwait";
+    let setting = Setting::new(Backend::Real)
+        .with_processes(&process_yaml("talks", script))
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed-deleted", setting, async |story| {
+        let job = story.submit("talks", json!({})).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let (namespace, client) = story.cluster()?;
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace.name());
+        let pod = story.kubernetes_pods(&job).await?.pop().and_then(|pod| pod.metadata.name).context("no pod")?;
+        pods.delete(&pod, &DeleteParams::default()).await?;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "failed" && status["reason"] == "Deleted", "{status}");
+        let manifest = story.manifest(&job).await?;
+        let log = log_of(story, &job, &manifest).await?;
+        ensure!(log == b"begun\ntold to stop\n", "{} {:?}", String::from_utf8_lossy(&log), manifest.gaps);
+        ensure!(manifest.gaps.is_empty(), "{:?}", manifest.gaps);
+        Ok(())
+    })
+    .await;
+}
