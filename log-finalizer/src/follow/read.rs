@@ -43,6 +43,10 @@ pub(super) struct Reader {
     place: Place,
     /// Told what the main container says of progress.
     progress: Option<(ProgressParser, watch::Sender<Option<Progress>>)>,
+    /// The last stream ended as streams do whose container ended, so that nothing is known to be missing.
+    is_clean: bool,
+    /// The container was seen to have ended since.
+    has_ended: bool,
     /// The last reading from a time on brought nothing but an error: some lines may be cut there.
     is_read_from_start: bool,
 }
@@ -84,14 +88,26 @@ impl Reader {
     ) -> Self {
         let place = mark.map_or_else(|| Place::Here(Tracker::default()), Place::Before);
         let progress = progress.map(|told| (ProgressParser::new(), told));
-        Self { pods, job, workload, of, ring, place, progress, is_read_from_start: false }
+        Self {
+            pods,
+            job,
+            workload,
+            of,
+            ring,
+            place,
+            progress,
+            is_clean: false,
+            has_ended: false,
+            is_read_from_start: false,
+        }
     }
 
     /// Reads until the container has ended, or it is to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let end = tokio::select! {
             end = self.follow() => end,
-            () = stop.cancelled() => End::Stopped,
+            // The log of a deleted pod can't be read once more to make sure.
+            () = stop.cancelled() => if self.is_clean && self.has_ended { End::Ended } else { End::Stopped },
         };
         if let Some((parser, progress)) = self.progress.take()
             && let Some(last) = parser.finish()
@@ -102,8 +118,6 @@ impl Reader {
     }
 
     async fn follow(&mut self) -> End {
-        // The last stream ended as streams do whose container ended, so that nothing is known to be missing.
-        let mut is_clean = false;
         let (mut failures, mut last_tries) = (0_u32, 0_u32);
         loop {
             self.ring.room().await;
@@ -117,8 +131,9 @@ impl Reader {
                 }
             };
             if state == State::Gone {
-                return if is_clean { End::Ended } else { End::Stopped };
+                return if self.is_clean { End::Ended } else { End::Stopped };
             }
+            self.has_ended = state == State::Ended;
             let before = self.ring.state().read;
             let pass = self.pass(state == State::Runs).await;
             if self.ring.state().read > before {
@@ -127,16 +142,16 @@ impl Reader {
             match (pass, state) {
                 (Ok(Pass::Full), _) => {
                     info!(container = %self.of.container, "the bucket is too slow for this log: it is read on later");
-                    is_clean = false;
+                    self.is_clean = false;
                 }
-                (Ok(Pass::Silent), _) => is_clean = false,
+                (Ok(Pass::Silent), _) => self.is_clean = false,
                 (Ok(Pass::End { is_met }), State::Runs) => {
-                    is_clean = is_met;
+                    self.is_clean = is_met;
                     failures += 1;
                     pause(failures.min(4)).await;
                 }
                 (Ok(Pass::End { is_met }), _) => {
-                    if !is_met && !is_clean {
+                    if !is_met && !self.is_clean {
                         self.miss("the container ended, and the last line that was read is not in its log any more")
                             .await;
                     }
@@ -144,14 +159,14 @@ impl Reader {
                 }
                 (Err(error), State::Runs) => {
                     debug!(error = %chain(&error), "a log can't be followed now");
-                    is_clean = false;
+                    self.is_clean = false;
                     failures += 1;
                     pause(failures).await;
                 }
                 (Err(error), _) => {
                     last_tries += 1;
                     if error.is_lasting() || last_tries >= LAST_TRIES {
-                        if is_clean {
+                        if self.is_clean {
                             debug!(error = %chain(&error), "the log is gone, after it was read to its end");
                             return End::Ended;
                         }
