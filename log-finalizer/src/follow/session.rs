@@ -130,7 +130,9 @@ impl Session {
         }
         drop(self.progress);
         // A record that is over takes no more progress, whoever tells it.
-        let _ = timeout(STOP_GRACE, teller).await;
+        if timeout(STOP_GRACE, teller).await.is_err() {
+            debug!("the last progress was not told");
+        }
         Ok(if over == Over::Stopped { Verdict::Release } else { Verdict::Done })
     }
 
