@@ -7,6 +7,8 @@ use std::{fs, path::Path};
 
 #[path = "../../tests/fuzz/checks/framing.rs"]
 mod framing;
+#[path = "../../tests/fuzz/checks/ledger.rs"]
+mod ledger;
 #[path = "../../tests/fuzz/checks/markers.rs"]
 mod markers;
 #[path = "../../tests/fuzz/checks/yaml.rs"]
@@ -35,4 +37,9 @@ fn framing_holds_on_every_seed() {
 #[test]
 fn the_configuration_reader_holds_on_every_seed() {
     replay("yaml", yaml::check);
+}
+
+#[test]
+fn parts_keys_and_progress_hold_on_every_seed() {
+    replay("ledger", ledger::check);
 }

@@ -1,9 +1,9 @@
 //! A log larger than the finalizer's memory.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
 use end_to_end::{
     services::Service,
-    story::{Backend, Setting, process_yaml, tell},
+    story::{Backend, Setting, Story, process_yaml, tell},
 };
 use futures::TryStreamExt;
 use serde_json::json;
@@ -32,12 +32,42 @@ async fn two_hundred_megabytes_of_log_are_archived_whole_in_bounded_memory() {
             read += chunk.len() as u64;
         }
         assert_eq!((read, other), (size, 0));
-        let pid = story.stack.service(Service::Finalizer, 0)?.program.pid();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
-        let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse()?;
-        ensure!(peak * 1024 < 64 * MIB, "the finalizer used {peak} kB at its peak");
-        Ok(())
+        little_memory(story)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_any_kind_and_millions_of_lines_are_archived_whole_in_bounded_memory() {
+    const ZEROS: usize = 20 * 1024 * 1024;
+    const LINES: usize = 2 * 1024 * 1024;
+    let script = format!(
+        "head -c {ZEROS} /dev/zero\nhead -c {LINES} /dev/zero | tr '\\0' '\\n'\nhead -c {ZEROS} /dev/zero | tr '\\0' '\\377'"
+    );
+    tell("strange-log", Setting::new(Backend::Local).with_processes(&process_yaml("talks", &script)), async |story| {
+        let job = story.submit("talks", json!({})).await?;
+        let status = story.wait_done(&job).await?;
+        assert_eq!(status["status"], "successful", "{status}");
+        let manifest = story.manifest(&job).await?;
+        ensure!(manifest.gaps.is_empty(), "{:?}", manifest.gaps);
+        let key = manifest.record.archive.key.context("no archive")?;
+        let archive = story.stack.objects()?.get(&key, 100 * MIB).await?.context("no archive object")?;
+        let log = &archive[usize::try_from(manifest.containers[0].start)?..];
+        ensure!(log.len() == 2 * ZEROS + LINES, "{} bytes", log.len());
+        for (part, byte) in [(&log[..ZEROS], 0), (&log[ZEROS..ZEROS + LINES], b'\n'), (&log[ZEROS + LINES..], 0xff)] {
+            ensure!(part.iter().all(|found| *found == byte), "not all bytes are {byte}");
+        }
+        little_memory(story)
+    })
+    .await;
+}
+
+/// That the finalizer used little memory at its peak.
+fn little_memory(story: &mut Story) -> Result<()> {
+    let pid = story.stack.service(Service::Finalizer, 0)?.program.pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+    let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse()?;
+    ensure!(peak * 1024 < 64 * MIB, "the finalizer used {peak} kB at its peak");
+    Ok(())
 }

@@ -116,9 +116,15 @@ impl Session {
         let _answered = answered.clone().drop_guard();
         tokio::spawn(tail.answer(answered).in_current_span());
         let chains = match &store {
-            Some(store) if delivery.delivered > 1 => log_parts::load(store, &self.job, MOST_PARTS).await?,
-            // Nobody followed it before.
-            _ => Vec::new(),
+            Some(store) => match log_parts::load(store, &self.job, MOST_PARTS).await {
+                // Nobody is known to have followed it before, and its log may be rotated while the bucket is away.
+                Err(error) if delivery.delivered == 1 => {
+                    debug!(error = %chain(&error), "its log is followed from its beginning");
+                    Vec::new()
+                }
+                chains => chains?,
+            },
+            None => Vec::new(),
         };
         let teller = progress::tell(jobs, self.job, self.progress.subscribe());
         let teller = tokio::spawn(teller.in_current_span());
