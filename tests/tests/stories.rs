@@ -45,6 +45,7 @@ mod finalizer;
 mod finalizer_leftovers;
 mod followed_logs;
 mod generic_example;
+mod held_up;
 mod hello_world;
 mod idempotency;
 mod image_pull;
