@@ -16,6 +16,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod apiserver_restarted;
 mod audit;
 mod bad_requests;
 mod callbacks;
