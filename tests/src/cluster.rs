@@ -25,6 +25,7 @@ pub use self::{
     namespace::{Namespace, manifest as namespace_manifest},
     own::OwnCluster,
     pod_network::Forward,
+    simulated_node::OwnNode,
 };
 use self::{
     control_plane::ControlPlane,

@@ -61,6 +61,7 @@ mod memory;
 mod mutated_bodies;
 mod namespaces;
 mod no_store;
+mod nodes;
 mod object_store;
 mod ogc;
 mod openapi_valid;
