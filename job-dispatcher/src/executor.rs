@@ -79,6 +79,8 @@ pub struct Observation {
     pub uploads: Option<Uploads>,
     /// Its pods, oldest first.
     pub pods: Vec<PodObservation>,
+    /// Why its pod was refused when one was to be made last, where that was asked for ([`Executor::refusal`]).
+    pub refused: Option<String>,
 }
 
 /// What the conditions of a Job say.
@@ -287,6 +289,17 @@ impl Executor {
         }
     }
 
+    /// Why no pod of a job could be made, in the words of whoever refused it; `None` when nothing is known of that.
+    ///
+    /// # Errors
+    /// When the executor did not answer.
+    pub async fn refusal(&self, seen: &Observation) -> Result<Option<String>, ExecutorError> {
+        match self {
+            Self::Kubernetes(executor) => executor.refusal(seen).await,
+            Self::Local(_) => Ok(None),
+        }
+    }
+
     /// Ends that one incarnation of a job in a way that leaves its log to be read; where there is none, deletes it.
     ///
     /// # Errors
@@ -320,6 +333,11 @@ impl Executor {
 }
 
 impl Observation {
+    /// True while a pod of it ought to be made, and none is there.
+    pub fn lacks_pod(&self) -> bool {
+        self.state == JobState::Active && !self.suspended && !self.terminating && self.pods.is_empty()
+    }
+
     /// True once a main container runs or ran.
     pub fn has_started(&self) -> bool {
         self.pods

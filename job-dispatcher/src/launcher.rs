@@ -425,7 +425,7 @@ impl Launcher {
 }
 
 /// What to write about a job that can't be launched yet: pure.
-fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timestamp, limit: Duration) -> Step {
+pub(crate) fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timestamp, limit: Duration) -> Step {
     if record.phase() >= Phase::Ended {
         return Step::Leave;
     }
@@ -485,6 +485,7 @@ mod tests {
             retries: 0,
             uploads: None,
             pods: vec![],
+            refused: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub mod settings;
 pub mod sweep;
 pub mod watcher;
 
+mod refusal;
 mod run;
 mod stopping;
 

@@ -15,9 +15,12 @@ use protocol::{
 pub use self::pod::LOST_AFTER;
 use self::{
     pod::{is_lost, of_pod},
-    waiting::not_started,
+    waiting::{no_pod, not_started},
 };
-use crate::executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation};
+use crate::{
+    executor::{ContainerObservation, ContainerState, JobState, Observation, PodObservation},
+    refusal::{Refusal, told},
+};
 
 /// What is to be told of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,13 @@ pub enum Judgement {
     Suspended {
         /// The queue.
         queue: Option<String>,
+    },
+    /// Something keeps its pod from being made, and may cease to.
+    HeldUp {
+        /// What the job fails with when this takes too long.
+        reason: Reason,
+        /// The words of whoever refused the pod.
+        why: String,
     },
     /// The main container runs.
     Running {
@@ -110,7 +120,13 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
                     return Judgement::Retrying { started, pod, message };
                 }
             },
-            _ if started.is_none() && is_overdue(seen, now, seen_for, start_deadline) => {
+            None if refused(seen) == Some(Refusal::Quota) => {
+                let why = told(seen.refused.as_deref().unwrap_or_default());
+                return Judgement::HeldUp { reason: Reason::QuotaExceeded, why };
+            }
+            None if refused(seen) == Some(Refusal::ForGood) => Some((no_pod(seen, None), true)),
+            None if is_overdue(seen, now, seen_for, start_deadline) => Some((no_pod(seen, Some(start_deadline)), true)),
+            Some(pod) if started.is_none() && is_overdue(seen, now, seen_for, start_deadline) => {
                 Some((not_started(pod, start_deadline), true))
             }
             _ => None,
@@ -137,6 +153,10 @@ fn is_overdue(seen: &Observation, now: Timestamp, seen_for: Duration, start_dead
         [_, .., last] => is_older(Some(last.created), now, start_deadline),
         _ => seen_for >= start_deadline,
     }
+}
+
+fn refused(seen: &Observation) -> Option<Refusal> {
+    seen.refused.as_deref().map(Refusal::of)
 }
 
 fn is_older(time: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
@@ -333,6 +353,7 @@ mod tests {
             retries: 0,
             uploads: None,
             pods: vec![pod],
+            refused: None,
         }
     }
 
@@ -437,6 +458,47 @@ mod tests {
         assert_eq!(reason(judge(&without_pod, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deleted));
         let late = seen(failed("DeadlineExceeded"), vec![]);
         assert_eq!(reason(judge(&late, at(20), Duration::from_secs(20), DEADLINE)).0, Some(Reason::Deadline));
+    }
+
+    fn without_pod(refused: Option<&str>) -> Observation {
+        let job = seen(JobState::Active, vec![]);
+        Observation { pods: vec![], refused: refused.map(str::to_owned), ..job }
+    }
+
+    #[test]
+    fn a_quota_that_forbids_the_pod_holds_the_job_up_whatever_time_that_takes() {
+        let job = without_pod(Some("Error creating: pods \"p\" is forbidden: exceeded quota: q, requested: pods=1"));
+        let expected =
+            Judgement::HeldUp { reason: Reason::QuotaExceeded, why: "exceeded quota: q, requested: pods=1".into() };
+        assert_eq!(judge(&job, at(9), Duration::from_secs(9), DEADLINE), expected);
+        assert_eq!(judge(&job, at(9_999), Duration::from_secs(9_999), DEADLINE), expected);
+    }
+
+    #[test]
+    fn what_refuses_the_pod_for_good_ends_the_job_at_once_and_what_may_pass_after_the_deadline() {
+        let refused =
+            without_pod(Some("Error creating: pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\""));
+        let Judgement::Ended(ended) = judge(&refused, at(9), Duration::from_secs(9), DEADLINE) else {
+            panic!("not ended")
+        };
+        assert!(ended.must_be_deleted && !ended.is_proven);
+        assert_eq!(ended.outcome.reason, Some(Reason::AdmissionRejected));
+        assert_eq!(ended.outcome.message, "the pod could not be made: violates PodSecurity \"restricted:latest\"");
+        let may_pass = [
+            (
+                Some("Error creating: pods \"p\" is forbidden: error looking up service account"),
+                Reason::AdmissionRejected,
+            ),
+            (Some("Error creating: Internal error occurred: failed calling webhook \"w\""), Reason::Deadline),
+            (None, Reason::Deadline),
+        ];
+        for (words, expected) in may_pass {
+            let job = without_pod(words);
+            assert_eq!(judge(&job, at(299), Duration::from_secs(299), DEADLINE), Judgement::Waiting, "{words:?}");
+            let (why, message) = reason(judge(&job, at(300), Duration::from_secs(300), DEADLINE));
+            assert_eq!(why, Some(expected), "{words:?}");
+            assert!(message.starts_with("not started within 300 s: "), "{message}");
+        }
     }
 
     #[test]

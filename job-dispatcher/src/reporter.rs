@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     executor::{Executor, ExecutorError, Observation, local},
+    launcher::held_up,
     metrics::Metrics,
     outcome::{Ended, Judgement, PodName, judge},
     stopping::is_stopping,
@@ -27,6 +28,8 @@ pub struct Reporter {
     pub executor: Executor,
     /// How long a pod may take to start.
     pub start_deadline: Duration,
+    /// How long a quota may keep a job's pod from being made.
+    pub quota_deadline: Duration,
     /// Reports under way at one time: at start everything there is gets reported.
     pub places: Arc<Semaphore>,
     /// Counts.
@@ -92,10 +95,11 @@ impl Handler<Report> for Reporter {
 
     fn handle(&mut self, report: Report, _: &mut Context<Self>) -> Self::Result {
         let (store, executor, metrics) = (self.store.clone(), self.executor.clone(), self.metrics.clone());
-        let (places, deadline) = (self.places.clone(), self.start_deadline);
+        let places = self.places.clone();
+        let deadlines = Deadlines { start: self.start_deadline, quota: self.quota_deadline };
         let told = self.runtime.spawn(async move {
             let _place = places.acquire_owned().await;
-            report.make(&store, &executor, deadline, &metrics).await
+            report.make(&store, &executor, deadlines, &metrics).await
         });
         Box::pin(async { told.await.unwrap_or_else(|lost| Err(ReportError::Lost(lost))) })
     }
@@ -119,28 +123,57 @@ impl Report {
         self,
         store: &JobStore,
         executor: &Executor,
-        start_deadline: Duration,
+        deadlines: Deadlines,
         metrics: &Metrics,
     ) -> Result<Reported, ReportError> {
         let Self { mut seen, seen_for } = self;
-        let mut judgement = judge(&seen, Timestamp::now(), seen_for, start_deadline);
-        if let Judgement::Ended(ended) = &judgement
-            && !ended.is_proven
-        {
+        if seen.lacks_pod() && seen_for >= POD_MADE_WITHIN {
+            seen.refused = executor.refusal(&seen).await?;
+        }
+        let mut judgement = judge(&seen, Timestamp::now(), seen_for, deadlines.start);
+        if !is_proven(&judgement) {
             // The watches of Jobs and of pods are two: one may be behind. Only a look at both tells.
             match executor.observe(&seen.namespace, &seen.job_name).await? {
-                Some(now) if now.uid == seen.uid => *seen = now,
+                Some(now) if now.uid == seen.uid => {
+                    let refused = seen.refused.take().filter(|_| now.lacks_pod());
+                    *seen = Observation { refused, ..now };
+                }
                 _ => return Ok(tell_gone(store, &seen.job_id, &seen.uid).await?),
             }
-            judgement = judge(&seen, Timestamp::now(), seen_for, start_deadline);
+            judgement = judge(&seen, Timestamp::now(), seen_for, deadlines.start);
         }
-        let reported = tell(store, executor.kind(), &seen, &judgement, metrics).await?;
-        if let (Judgement::Ended(ended), Reported::Ended) = (&judgement, reported)
-            && ended.must_be_deleted
-        {
+        let reported = tell(store, executor.kind(), &seen, &judgement, deadlines.quota, metrics).await?;
+        if reported == Reported::Ended && would_go_on(&judgement) {
             delete(executor, &seen).await;
         }
         Ok(reported)
+    }
+}
+
+/// The Job controller usually makes a pod within a moment: until then nothing is looked for.
+pub(crate) const POD_MADE_WITHIN: Duration = Duration::from_secs(5);
+
+struct Deadlines {
+    start: Duration,
+    quota: Duration,
+}
+
+/// What only a missing pod, or a condition, tells may be a view that is behind.
+fn is_proven(judgement: &Judgement) -> bool {
+    match judgement {
+        Judgement::Ended(ended) => ended.is_proven,
+        Judgement::HeldUp { .. } => false,
+        Judgement::Waiting | Judgement::Suspended { .. } | Judgement::Running { .. } | Judgement::Retrying { .. } => {
+            true
+        }
+    }
+}
+
+/// True of what is over for us, while the Job goes on by itself.
+fn would_go_on(judgement: &Judgement) -> bool {
+    match judgement {
+        Judgement::Ended(ended) => ended.must_be_deleted,
+        judgement => matches!(judgement, Judgement::HeldUp { .. }),
     }
 }
 
@@ -156,10 +189,12 @@ async fn tell(
     executor: ExecutorKind,
     seen: &Observation,
     judgement: &Judgement,
+    quota_deadline: Duration,
     metrics: &Metrics,
 ) -> Result<Reported, JobStoreError> {
     loop {
-        let advanced = store.advance(&seen.job_id, |stored| next_step(stored, seen, judgement, executor)).await?;
+        let step = |stored: &Stored| next_step(stored, seen, judgement, executor, quota_deadline);
+        let advanced = store.advance(&seen.job_id, step).await?;
         let stored = match advanced {
             Advanced::NoJob => return Ok(Reported::NoJob),
             Advanced::Left(stored) => return Ok(reported(&stored.record, Some(seen))),
@@ -181,7 +216,13 @@ fn reported(record: &JobRecord, there: Option<&Observation>) -> Reported {
 }
 
 /// What to write about a job that is stored so and seen so.
-fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executor: ExecutorKind) -> Step {
+fn next_step(
+    stored: &Stored,
+    seen: &Observation,
+    judgement: &Judgement,
+    executor: ExecutorKind,
+    quota_deadline: Duration,
+) -> Step {
     let record = &stored.record;
     // Only the incarnation that the record names speaks for the job. One that it does not name yet is the launcher's.
     let is_ours = record.workload.as_ref().and_then(|w| w.job_uid.as_deref()) == Some(seen.uid.as_str());
@@ -189,7 +230,11 @@ fn next_step(stored: &Stored, seen: &Observation, judgement: &Judgement, executo
         return Step::Leave;
     }
     match judgement {
+        // Who has not looked yet why there is no pod does not know that nothing holds it up.
+        Judgement::Waiting if record.held_up.is_some() && seen.lacks_pod() => Step::Leave,
         Judgement::Waiting => waiting(record, LAUNCHED.to_owned()),
+        Judgement::HeldUp { .. } if record.phase() >= Phase::Running => Step::Leave,
+        Judgement::HeldUp { reason, why } => held_up(record, *reason, why, Timestamp::now(), quota_deadline),
         Judgement::Suspended { queue } => suspended(record, queue.as_deref()),
         Judgement::Running { started, pod, attempt } => running(record, *started, pod, attempt.as_deref(), executor),
         Judgement::Retrying { started: Some(started), pod, .. } if record.phase() < Phase::Running => {
@@ -217,9 +262,14 @@ fn is_said_to_run(record: &JobRecord, ended: &Ended) -> bool {
 /// What a launched job's message says until something else is seen of it.
 pub(crate) const LAUNCHED: &str = "the job is launched, waiting for its pod to start";
 
-/// A job that is seen waiting for its pod, after it waited in a queue.
+/// A job that is seen waiting for its pod, after it waited in a queue or was held up.
 fn waiting(record: &JobRecord, message: String) -> Step {
-    if record.phase() >= Phase::Running || !is_of_queue(record) { Step::Leave } else { say(record, message) }
+    if record.phase() >= Phase::Running || !(is_of_queue(record) || record.held_up.is_some()) {
+        return Step::Leave;
+    }
+    let mut next = record.next(Timestamp::now());
+    (next.held_up, next.message) = (None, Some(message));
+    Step::Write(Event::Progress, Box::new(next))
 }
 
 fn suspended(record: &JobRecord, queue: Option<&str>) -> Step {
@@ -274,6 +324,7 @@ fn running(
     }
     let mut next = record.next(Timestamp::now());
     next.status = Status::Running;
+    next.held_up = None;
     next.started = Some(started);
     next.message = Some(message);
     name_pod(&mut next, pod);

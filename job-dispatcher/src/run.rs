@@ -119,6 +119,7 @@ async fn serve(
         store: store.clone(),
         executor: executor.clone(),
         start_deadline: settings.start_deadline,
+        quota_deadline: settings.quota_deadline,
         places: Arc::new(Semaphore::new(REPORTS)),
         metrics: metrics.clone(),
         runtime: runtime.clone(),

@@ -20,7 +20,7 @@ pub struct DispatcherSettings {
     /// How long a pod may take to start, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
-    /// How long a quota may keep a job from being launched, in seconds.
+    /// How long a quota may keep a job from being launched, or its pod from being made, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub quota_deadline: Duration,
     /// Image of the companion, which puts inputs into files and stores files of outputs.

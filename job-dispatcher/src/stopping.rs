@@ -63,6 +63,7 @@ mod tests {
             retries: 0,
             uploads: None,
             pods: vec![pod],
+            refused: None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     levels::Levels,
     metrics::Metrics,
     outcome::{Judgement, judge},
-    reporter::{Report, ReportGone, Reported, Reporter},
+    reporter::{POD_MADE_WITHIN, Report, ReportGone, Reported, Reporter},
 };
 
 /// The actor. What it keeps is told anew by every watch: nothing in it is the only copy of a fact.
@@ -42,11 +42,21 @@ struct Seen {
     stale: bool,
     /// The record says that the execution ended: nothing more is to be told.
     ended: bool,
+    /// How long it had been seen when it was reported last while it lacked a pod.
+    looked: Duration,
 }
 
 impl Seen {
     fn new(latest: Box<Observation>) -> Self {
-        Self { latest, since: Instant::now(), busy: false, stale: true, ended: false }
+        Self { latest, since: Instant::now(), busy: false, stale: true, ended: false, looked: Duration::ZERO }
+    }
+
+    /// True when something is to be told of it though nothing has changed.
+    fn is_due(&self, now: Timestamp, start_deadline: Duration) -> bool {
+        if self.latest.lacks_pod() {
+            return is_look_due(self.since.elapsed(), self.looked, start_deadline);
+        }
+        self.is_over(now, start_deadline)
     }
 
     /// True when it has ended by the clock alone.
@@ -60,12 +70,21 @@ impl Seen {
     /// What was not told yet stays untold, even when the same is seen again.
     fn take_in(&mut self, latest: Box<Observation>) {
         self.stale |= self.latest != latest;
-        if self.latest.suspended {
-            // The time that a queue takes is not the pod's.
-            self.since = Instant::now();
+        // The time that a queue takes, or a quota before there is a pod, is not the pod's.
+        let has_first_pod = self.latest.lacks_pod() && !latest.pods.is_empty();
+        if self.latest.suspended || has_first_pod {
+            (self.since, self.looked) = (Instant::now(), Duration::ZERO);
         }
         self.latest = latest;
     }
+}
+
+/// Why a Job has no pod is looked for less and less often, at last once in this time; and at the deadline for its start.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+
+fn is_look_due(seen_for: Duration, looked: Duration, start_deadline: Duration) -> bool {
+    let next = (looked + looked.min(LOOK_AT_LEAST_EVERY)).max(POD_MADE_WITHIN);
+    seen_for >= next || (seen_for >= start_deadline && looked < start_deadline)
 }
 
 impl Watcher {
@@ -143,7 +162,11 @@ impl Watcher {
             return;
         }
         (seen.busy, seen.stale) = (true, false);
-        let report = Report { seen: seen.latest.clone(), seen_for: seen.since.elapsed() };
+        let seen_for = seen.since.elapsed();
+        if seen.latest.lacks_pod() {
+            seen.looked = seen_for;
+        }
+        let report = Report { seen: seen.latest.clone(), seen_for };
         let told = self.reporter.send(report).into_actor(self);
         context.spawn(told.map(move |told, watcher, context| {
             let Some(seen) = watcher.jobs.get_mut(&id) else { return };
@@ -179,7 +202,7 @@ impl Watcher {
         let overdue: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, seen)| !seen.ended && !seen.busy && seen.is_over(now, self.start_deadline))
+            .filter(|(_, seen)| !seen.ended && !seen.busy && seen.is_due(now, self.start_deadline))
             .map(|(id, _)| *id)
             .collect();
         for id in overdue {
@@ -324,7 +347,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::executor::JobState;
+    use crate::executor::{JobState, PodObservation};
 
     fn observation(state: JobState) -> Box<Observation> {
         Box::new(Observation {
@@ -341,6 +364,7 @@ mod tests {
             retries: 0,
             uploads: None,
             pods: vec![],
+            refused: None,
         })
     }
 
@@ -366,6 +390,40 @@ mod tests {
         seen.since = long_ago;
         seen.take_in(Box::new(Observation { suspended: false, ..*observation(JobState::Active) }));
         assert_eq!(seen.since, long_ago, "a job that may run is counted from when that was seen first");
+    }
+
+    #[test]
+    fn why_there_is_no_pod_is_looked_for_less_and_less_often_and_at_the_deadline() {
+        let (deadline, mut looked) = (Duration::from_secs(33), Duration::ZERO);
+        let mut looks = Vec::new();
+        for second in 0..300 {
+            let seen_for = Duration::from_secs(second);
+            if is_look_due(seen_for, looked, deadline) {
+                looked = seen_for;
+                looks.push(second);
+            }
+        }
+        assert_eq!(looks, [5, 10, 20, 33, 66, 126, 186, 246]);
+    }
+
+    #[test]
+    fn the_time_of_a_pod_begins_when_it_is_there() {
+        let mut seen = Seen::new(observation(JobState::Active));
+        seen.since = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        let pod = PodObservation {
+            name: "p".into(),
+            uid: "u".into(),
+            created: Timestamp::UNIX_EPOCH,
+            terminating: false,
+            gone_by: None,
+            disruption: None,
+            reason: None,
+            message: None,
+            unschedulable: None,
+            containers: vec![],
+        };
+        seen.take_in(Box::new(Observation { pods: vec![pod], ..*observation(JobState::Active) }));
+        assert!(seen.since.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

@@ -23,7 +23,9 @@ pub use self::{
     account::{deployed_rules, deployed_rules_elsewhere},
     images::Image,
     namespace::{Namespace, manifest as namespace_manifest},
+    own::OwnCluster,
     pod_network::Forward,
+    simulated_node::OwnNode,
 };
 use self::{
     control_plane::ControlPlane,
@@ -41,6 +43,7 @@ mod certificates;
 mod control_plane;
 mod images;
 mod namespace;
+mod own;
 mod packages;
 pub mod permissions;
 mod pod_network;
@@ -225,6 +228,26 @@ impl Cluster {
     /// 127.0.0.1 is its own.
     pub fn host_address(&self) -> Option<String> {
         self.state.real_node.as_ref().map(Places::host_address)
+    }
+
+    /// Kills one of its programs, such as `kube-apiserver`, as a crash would. Only of a cluster that was started here.
+    pub async fn kill(&mut self, member: &str) -> Result<()> {
+        self.program(member)?.kill().await?;
+        Ok(())
+    }
+
+    /// Starts a program that was killed again, as it was. It may take a moment to answer.
+    pub fn start_again(&mut self, member: &str) -> Result<()> {
+        let program = self.program(member)?;
+        program.start_again()?;
+        let process = program.identity()?;
+        self.state.replace(member, process);
+        self.state.write(&self.dir)
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Program> {
+        let found = self.programs.iter_mut().find(|program| program.name() == name);
+        found.with_context(|| format!("{name} was not started here"))
     }
 
     /// Makes an image known to the real node: an archive as [`Image::write`] or `docker save` make it.

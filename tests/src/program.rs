@@ -89,26 +89,30 @@ impl Launch {
         self.command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Its own group, so that Ctrl-C at the terminal reaches only the command that started it.
         self.command.process_group(0);
+        let (child, pid) = self.start()?;
+        Ok(Program { launch: self, child, pid, detached: false })
+    }
+
+    fn start(&mut self) -> Result<(Child, i32)> {
         let child = self.command.spawn().with_context(|| format!("{} can't be started", self.name))?;
         let pid = child.id().context("a new process has no id")?;
-        Ok(Program { name: self.name, child, pid: i32::try_from(pid)?, log: self.log, detached: false })
+        Ok((child, i32::try_from(pid)?))
     }
 }
 
 /// A running program, stopped when dropped.
 #[derive(Debug)]
 pub struct Program {
-    name: String,
+    launch: Launch,
     child: Child,
     pid: i32,
-    log: PathBuf,
     detached: bool,
 }
 
 impl Program {
     /// What messages call it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.launch.name
     }
 
     /// Its process id, also after its end.
@@ -118,12 +122,12 @@ impl Program {
 
     /// The file with its standard output and standard error.
     pub fn log(&self) -> &Path {
-        &self.log
+        &self.launch.log
     }
 
     /// What names this very process, for a file that outlives us.
     pub fn identity(&self) -> Result<ProcessIdentity> {
-        ProcessIdentity::of(self.pid).with_context(|| format!("{} is gone", self.name))
+        ProcessIdentity::of(self.pid).with_context(|| format!("{} is gone", self.name()))
     }
 
     /// How it ended, or `None` while it runs.
@@ -140,9 +144,9 @@ impl Program {
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         // Until it is reaped, which only `child` does, its process id can't belong to anybody else.
         if let Some(status) = self.child.try_wait()? {
-            bail!("{} has ended ({status})", self.name);
+            bail!("{} has ended ({status})", self.name());
         }
-        kill_process(pid(self.pid)?, signal).with_context(|| format!("{} can't be signalled", self.name))
+        kill_process(pid(self.pid)?, signal).with_context(|| format!("{} can't be signalled", self.name()))
     }
 
     /// Asks it to end (TERM), and kills it when it has not after `grace`.
@@ -166,6 +170,15 @@ impl Program {
         self.wait().await
     }
 
+    /// Starts it again as it was, once it has ended; its output is appended to the same log.
+    pub fn start_again(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            bail!("{} runs", self.name());
+        }
+        (self.child, self.pid) = self.launch.start()?;
+        Ok(())
+    }
+
     /// Waits until `check` succeeds. Fails with the end of the log as soon as the program ends, and after `limit` with
     /// what `check` said last.
     pub async fn wait_ready<F, R>(&mut self, limit: Duration, mut check: F) -> Result<()>
@@ -187,15 +200,15 @@ impl Program {
             outcome = tokio::time::timeout(limit, ready) => if outcome.is_ok() {
                 return Ok(());
             },
-            status = self.child.wait() => bail!("{} ended ({}) before it was ready:\n{}", self.name, status?, self.log_tail()),
+            status = self.child.wait() => bail!("{} ended ({}) before it was ready:\n{}", self.launch.name, status?, self.log_tail()),
         }
         let last = last.map_or_else(|| "no answer".to_owned(), |error| format!("{error:#}"));
-        bail!("{} was not ready after {} s: {last}\n{}", self.name, limit.as_secs(), self.log_tail())
+        bail!("{} was not ready after {} s: {last}\n{}", self.launch.name, limit.as_secs(), self.log_tail())
     }
 
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
-        tail(&self.log).unwrap_or_else(|error| format!("({} can't be read: {error})", self.log.display()))
+        tail(self.log()).unwrap_or_else(|error| format!("({} can't be read: {error})", self.log().display()))
     }
 
     /// Lets it run on when this value is dropped.
@@ -369,6 +382,16 @@ mod tests {
         let status = program.stop(Duration::from_millis(100)).await.unwrap();
         assert!(!status.success());
         assert!(program.signal(Signal::TERM).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_has_ended_is_started_again_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = shell(folder.path(), "echo \"$WORD\"").env("WORD", "again").spawn().unwrap();
+        program.wait().await.unwrap();
+        program.start_again().unwrap();
+        assert!(program.wait().await.unwrap().success());
+        assert_eq!(fs::read_to_string(program.log()).unwrap(), "again\nagain\n");
     }
 
     #[tokio::test]

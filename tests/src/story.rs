@@ -27,7 +27,9 @@ use reqwest::{Client, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{self, Forward, KUBECONFIG_VARIABLE, Namespace, NodeKind, deployed_rules, permissions::SERVICES},
+    cluster::{
+        self, Forward, KUBECONFIG_VARIABLE, Namespace, NodeKind, OwnCluster, deployed_rules, permissions::SERVICES,
+    },
     program::wait_until,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     tools::{self, Tool, target_directory, workspace_directory},
@@ -72,6 +74,8 @@ pub struct Setting {
     pub config: Option<String>,
     /// More variables for every service.
     pub environment: Vec<(String, String)>,
+    /// The administrator's kubeconfig of the story's own cluster; the run's when `None`.
+    pub kubeconfig: Option<PathBuf>,
     /// False: only the servers are started.
     pub start_services: bool,
 }
@@ -86,6 +90,7 @@ impl Setting {
             token: Some(TOKEN.to_owned()),
             config: None,
             environment: Vec::new(),
+            kubeconfig: None,
             start_services: true,
         }
     }
@@ -94,6 +99,13 @@ impl Setting {
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// On a cluster of its own.
+    #[must_use]
+    pub fn on(mut self, own: &OwnCluster) -> Self {
+        self.kubeconfig = Some(own.cluster.kubeconfig());
         self
     }
 
@@ -187,6 +199,8 @@ pub struct Story {
     pub namespace: Option<Namespace>,
     /// An administrator of its cluster.
     pub kube: Option<kube::Client>,
+    /// The kubeconfig of that administrator.
+    pub kubeconfig: Option<PathBuf>,
     /// Talks HTTP.
     pub http: Client,
     /// Lets pods reach S3.
@@ -275,21 +289,22 @@ impl Story {
             }
             None => workspace_directory().join("quayside-config.yaml"),
         };
-        let (mut namespace, mut kube) = (None, None);
+        let (mut namespace, mut kube, mut kubeconfig) = (None, None, None);
         let executor = match setting.backend {
             Backend::Local => ExecutorChoice::Local,
             kubernetes => {
                 let kind = if kubernetes == Backend::Real { NodeKind::Real } else { NodeKind::Simulated };
-                let kubeconfig = PathBuf::from(std::env::var(KUBECONFIG_VARIABLE)?);
-                let client = cluster::client(&kubeconfig).await?;
+                let admin = setting.kubeconfig.map_or_else(cluster::kubeconfig_of_run, Ok)?;
+                let client = cluster::client(&admin).await?;
                 let made = Namespace::create(&client, "story", kind).await?;
                 let name = made.name().to_owned();
                 // Each service has the rights of its Role and no others.
                 let [dispatcher, finalizer] = SERVICES;
-                let dispatcher = made.account(&client, dispatcher, deployed_rules(dispatcher)?, folder).await?;
-                let finalizer = made.account(&client, finalizer, deployed_rules(finalizer)?, folder).await?;
+                let dispatcher = made.account(&client, &admin, dispatcher, deployed_rules(dispatcher)?, folder).await?;
+                let finalizer = made.account(&client, &admin, finalizer, deployed_rules(finalizer)?, folder).await?;
                 namespace = Some(made);
                 kube = Some(client);
+                kubeconfig = Some(admin);
                 ExecutorChoice::Kubernetes { dispatcher, finalizer, namespace: Some(name) }
             }
         };
@@ -315,11 +330,11 @@ impl Story {
             Stack::start_servers(options, &tools, &quiet).await?
         };
         let http = Client::builder().timeout(LIMIT).build()?;
-        let forward = match (setting.backend, stack.store.port()) {
-            (Backend::Real, Some(port)) => Some(Forward::start(&cluster::kubeconfig_of_run()?, port)?),
+        let forward = match (setting.backend, &kubeconfig, stack.store.port()) {
+            (Backend::Real, Some(kubeconfig), Some(port)) => Some(Forward::start(kubeconfig, port)?),
             _ => None,
         };
-        Ok(Self { stack, backend: setting.backend, namespace, kube, http, _forward: forward })
+        Ok(Self { stack, backend: setting.backend, namespace, kube, kubeconfig, http, _forward: forward })
     }
 
     async fn stop(&mut self) -> Result<()> {

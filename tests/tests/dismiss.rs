@@ -256,7 +256,8 @@ async fn with_rights(name: &str, left: impl Fn(&str) -> bool, falls_back: bool) 
             rule.verbs.retain(|verb| left(verb));
         }
         let (namespace, client) = story.cluster()?;
-        let account = namespace.account(client, "dispatcher", rules, story.stack.folder()).await?;
+        let admin = story.kubeconfig.as_deref().context("no kubeconfig")?;
+        let account = namespace.account(client, admin, "dispatcher", rules, story.stack.folder()).await?;
         let kubeconfig = account.to_str().context("a path that is text")?;
         for service in Service::ALL {
             let more = [("KUBECONFIG", kubeconfig)];

@@ -25,12 +25,12 @@ fn long(id: &str, options: &str) -> String {
     )
 }
 
-fn object<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+pub(crate) fn object<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
     Ok(serde_json::from_value(value)?)
 }
 
 /// The job failed for this reason: in the status document, in the event and in the exception.
-async fn failed(story: &Story, job: &JobId, reason: &str, words: &str) -> Result<()> {
+pub(crate) async fn failed(story: &Story, job: &JobId, reason: &str, words: &str) -> Result<()> {
     let status = story.wait_done(job).await?;
     let message = status["message"].as_str().context("no message")?;
     ensure!(status["status"] == "failed" && message.contains(words), "{status}");

@@ -16,6 +16,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod apiserver_restarted;
 mod audit;
 mod bad_requests;
 mod callbacks;
@@ -45,6 +46,7 @@ mod finalizer;
 mod finalizer_leftovers;
 mod followed_logs;
 mod generic_example;
+mod held_up;
 mod hello_world;
 mod idempotency;
 mod image_pull;
@@ -59,6 +61,7 @@ mod memory;
 mod mutated_bodies;
 mod namespaces;
 mod no_store;
+mod nodes;
 mod object_store;
 mod ogc;
 mod openapi_valid;

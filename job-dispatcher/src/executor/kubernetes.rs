@@ -3,9 +3,10 @@
 mod create;
 mod observation;
 mod originals;
+mod refusal;
 mod watch;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
@@ -19,16 +20,18 @@ use protocol::{
     names::{environment, kubernetes as names},
 };
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::create::Answer;
 use super::{Change, CreateError, ExecutorError, JobPlan, Observation, PodObservation};
-use crate::manifest;
+use crate::{manifest, refusal::Refusal};
 
 /// How long one answer may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// Looks for events at one time.
+const LOOKS: usize = 2;
 
 /// Runs jobs as Kubernetes Jobs; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +39,7 @@ pub struct KubernetesExecutor {
     client: Client,
     namespace: String,
     more_namespaces: Vec<String>,
+    looks: Arc<Semaphore>,
 }
 
 /// Kubernetes can't be used.
@@ -75,7 +79,7 @@ impl KubernetesExecutor {
         // Longer than the server keeps a watch without a word: a dead connection is found, a quiet one is not cut.
         config.read_timeout = Some(Duration::from_secs(330));
         let client = Client::try_from(config).map_err(ConnectError::Client)?;
-        Ok(Self { client, namespace, more_namespaces: Vec::new() })
+        Ok(Self { client, namespace, more_namespaces: Vec::new(), looks: Arc::new(Semaphore::new(LOOKS)) })
     }
 
     /// With Jobs in these namespaces, too.
@@ -203,15 +207,9 @@ fn refusal(status: Status, retry_after: Option<Duration>) -> CreateError {
     let refused = |reason| CreateError::Refused { reason, message: status.message.clone() };
     match (status.code, status.reason.as_str()) {
         (409, "AlreadyExists") => CreateError::Exists,
-        (403, _) if status.message.contains("exceeded quota") => CreateError::Quota(status.message.clone()),
-        // Webhooks, policies, and the plug-in of pod security; a policy's status may also be another, see below.
-        (403, _)
-            if ["denied the request", "denied request", "violates PodSecurity"]
-                .iter()
-                .any(|words| status.message.contains(words)) =>
-        {
-            refused(Reason::AdmissionRejected)
-        }
+        (403, _) if Refusal::of(&status.message) == Refusal::Quota => CreateError::Quota(status.message.clone()),
+        // A policy's status may also be another, see below.
+        (403, _) if Refusal::of(&status.message) == Refusal::ForGood => refused(Reason::AdmissionRejected),
         // One webhook is away, not the server: what it has no say about goes on as before.
         (500, _) if status.message.contains("failed calling webhook") => {
             CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))

@@ -5,17 +5,29 @@ use std::time::Duration;
 use protocol::job_record::{Outcome, Reason};
 
 use super::outcome;
-use crate::executor::{ContainerState, PodObservation};
+use crate::{
+    executor::{ContainerState, Observation, PodObservation},
+    refusal::{Refusal, told},
+};
 
-/// A Job's status does not say why the Job controller makes no pod; only events do, which Quayside may not read.
-const NO_POD: &str = "the Job has no pod; a quota, an admission policy or the level of pod security may forbid it, which the \
-                      events of the Job tell (kubectl describe job)";
+/// Why a Job has no pod, as whoever refused it says; after `deadline`, if that had to pass.
+pub(super) fn no_pod(seen: &Observation, deadline: Option<Duration>) -> Outcome {
+    let late = deadline.map(|deadline| format!("{}: ", late(deadline))).unwrap_or_default();
+    let because = |reason, what: String| outcome(Some(reason), None, format!("{late}{what}"));
+    let Some(words) = &seen.refused else {
+        return because(Reason::Deadline, "the Job has no pod, and no event says why".to_owned());
+    };
+    // What else goes wrong, such as a webhook that does not answer, says nothing of the pod.
+    let is_refused =
+        Refusal::of(words) == Refusal::ForGood || words.contains(" is forbidden: ") || words.contains(" is invalid: ");
+    let reason = if is_refused { Reason::AdmissionRejected } else { Reason::Deadline };
+    because(reason, format!("the pod could not be made: {}", told(words)))
+}
 
 /// Why a pod has not started in time, from what it waits for.
-pub(super) fn not_started(pod: Option<&PodObservation>, deadline: Duration) -> Outcome {
-    let limit = format!("not started within {} s", deadline.as_secs_f64());
+pub(super) fn not_started(pod: &PodObservation, deadline: Duration) -> Outcome {
+    let limit = late(deadline);
     let because = |reason, what: String| outcome(Some(reason), None, format!("{limit}: {what}"));
-    let Some(pod) = pod else { return because(Reason::Deadline, NO_POD.to_owned()) };
     if let Some(why) = &pod.unschedulable {
         return because(Reason::Unschedulable, why.clone());
     }
@@ -54,4 +66,8 @@ pub(super) fn not_started(pod: Option<&PodObservation>, deadline: Duration) -> O
         ),
         _ => because(Reason::Deadline, format!("container '{}' waits ({reason}): {details}", container.name)),
     }
+}
+
+fn late(deadline: Duration) -> String {
+    format!("not started within {} s", deadline.as_secs_f64())
 }

@@ -48,9 +48,9 @@ reasons! {
     ConfigError,
     /// A container could not be started.
     StartError,
-    /// A quota forbids the Job.
+    /// A quota forbids the Job or its pod.
     QuotaExceeded,
-    /// Kubernetes refused the Job, or the node its pod.
+    /// Kubernetes refused the Job or its pod, or the node its pod.
     AdmissionRejected,
     /// The process is not configured any more, or can't run on this executor.
     ProcessUnavailable,

@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
-use super::{Namespace, kubeconfig_of_run};
+use super::Namespace;
 use crate::{program::wait_until, tools::workspace_directory};
 
 /// How long the API server may take to know a Role.
@@ -43,8 +43,16 @@ fn rules_in(folder: &str, service: &str) -> Result<Vec<PolicyRule>> {
 }
 
 impl Namespace {
-    /// Makes a service account with these rights in the namespace, and writes the kubeconfig that uses it into a folder.
-    pub async fn account(&self, client: &Client, name: &str, rules: Vec<PolicyRule>, folder: &Path) -> Result<PathBuf> {
+    /// Makes a service account with these rights in the namespace, and writes the kubeconfig that uses it into a folder. `admin` is
+    /// the kubeconfig of the cluster's administrator.
+    pub async fn account(
+        &self,
+        client: &Client,
+        admin: &Path,
+        name: &str,
+        rules: Vec<PolicyRule>,
+        folder: &Path,
+    ) -> Result<PathBuf> {
         let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
         let params = PostParams::default();
         let accounts = Api::<ServiceAccount>::namespaced(client.clone(), self.name());
@@ -53,7 +61,7 @@ impl Namespace {
         let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
         let token = accounts.create_token_request(name, &params, &request).await?.status.context("no token")?.token;
 
-        let mut config: Value = serde_json::from_slice(&fs::read(kubeconfig_of_run()?)?)?;
+        let mut config: Value = serde_json::from_slice(&fs::read(admin)?)?;
         config["users"][0]["user"] = json!({ "token": token });
         let file = folder.join(format!("{name}.kubeconfig"));
         fs::write(&file, config.to_string())?;

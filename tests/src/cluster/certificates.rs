@@ -42,6 +42,11 @@ impl Certificates {
         Ok(this)
     }
 
+    /// Those that were made in this folder before.
+    pub(super) fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf() }
+    }
+
     /// The authority's certificate.
     pub(super) fn authority(&self) -> PathBuf {
         self.folder.join("ca.crt")

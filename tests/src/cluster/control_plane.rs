@@ -20,6 +20,9 @@ use crate::{
 /// What the control plane is built from.
 pub(super) const TOOLS: [Tool; 4] = [Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::KubeScheduler];
 
+/// The folder of the certificates, in the cluster's.
+pub(super) const CERTIFICATES: &str = "certificates";
+
 /// On two busy cores the slowest start seen was 15 s.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
@@ -42,7 +45,7 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// Writes certificates, tokens and kubeconfigs into the folder.
     pub(super) fn prepare(folder: &Path) -> Result<Self> {
-        let certificates = Certificates::create(&folder.join("certificates"))?;
+        let certificates = Certificates::create(&folder.join(CERTIFICATES))?;
         let this = Self { folder: folder.to_path_buf(), etcd: String::new(), port: ports::free()?, certificates };
         let mut tokens = String::new();
         for (user, group) in USERS {

@@ -13,11 +13,18 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
 
-use super::{NodeKind, control_plane::ControlPlane, control_plane::file, ready_node, state::Roster};
+use super::{
+    NodeKind,
+    certificates::Certificates,
+    client,
+    control_plane::{CERTIFICATES, ControlPlane, file},
+    ready_node,
+    state::Roster,
+};
 use crate::{
     ports,
     program::{Launch, Program, wait_until},
-    tools::{Progress, Tool, Tools},
+    tools::{self, Progress, Tool, Tools},
 };
 
 /// How long kwok may take to declare its node ready.
@@ -47,17 +54,7 @@ pub(super) async fn start(
     let kwok = tools.path(Tool::Kwok)?;
     let sources = from_sources(kwok, progress).await?;
     define_logs(client, &sources.join(LOGS_DEFINITION)).await?;
-    let outcome = folder.join(OUTCOME.0);
-    fs::write(&outcome, OUTCOME.1)?;
-    let port = ports::free()?;
-    let (certificate, key) = plane.certificates.node();
-    let launch = Launch::new("kwok", kwok, folder.join("kwok.log"))
-        .args([file("kubeconfig", &plane.kubeconfig("admin")), file("config", &outcome)])
-        .args(STAGES.iter().map(|stage| file("config", &sources.join(stage))))
-        .args(["--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--enable-crds=ClusterLogs"])
-        .args(["--cidr=10.128.0.0/9", "--node-lease-duration-seconds=40", "--node-ip=127.0.0.1"])
-        .args([format!("--node-port={port}"), format!("--server-address=127.0.0.1:{port}")])
-        .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)]);
+    let launch = launch(kwok, &sources, &plane.kubeconfig("admin"), &plane.certificates, "fake", folder)?;
     let mut program = roster.spawn(launch)?;
     let room = json!({ "cpu": "100k", "memory": "1Pi", "ephemeral-storage": "1Pi", "pods": "1M" });
     let node: Node = serde_json::from_value(json!({
@@ -72,6 +69,82 @@ pub(super) async fn start(
     Api::<Node>::all(client.clone()).create(&PostParams::default(), &node).await?;
     program.wait_ready(START_LIMIT, || ready_node(client.clone(), NodeKind::Simulated)).await?;
     Ok(program)
+}
+
+/// A node of a story's own, which goes silent with the program that simulates it. The node stays: whoever starts it deletes it.
+#[derive(Debug)]
+pub struct OwnNode {
+    program: Program,
+}
+
+impl OwnNode {
+    /// Starts it in a cluster, whose administrator's kubeconfig this is. Its taint, `quayside.dev/story` with its name, keeps the pods
+    /// of others away; its label, the same, calls its own.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub async fn start(admin: &Path, name: &str, folder: &Path) -> Result<Self> {
+        let tools = tools::require(&[Tool::Kwok], &|_| ()).await?;
+        let kwok = tools.path(Tool::Kwok)?;
+        let sources = from_sources(kwok, &|_| ()).await?;
+        let cluster = admin.parent().context("a kubeconfig lies in a folder")?;
+        let certificates = Certificates::of(&cluster.join(CERTIFICATES));
+        let mut program = launch(kwok, &sources, admin, &certificates, name, folder)?.spawn()?;
+        let client = client(admin).await?;
+        let room = json!({ "cpu": "1", "memory": "1Gi", "pods": "10" });
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {
+                "name": name,
+                "annotations": { "kwok.x-k8s.io/node": name },
+                "labels": {
+                    (super::NODE_LABEL): NodeKind::Simulated.to_string(), "quayside.dev/story": name, "kubernetes.io/os": "linux",
+                },
+            },
+            "spec": { "taints": [{ "key": "quayside.dev/story", "value": name, "effect": "NoSchedule" }] },
+            "status": { "allocatable": room, "capacity": room },
+        }))?;
+        Api::<Node>::all(client.clone()).create(&PostParams::default(), &node).await?;
+        program.wait_ready(START_LIMIT, || is_ready(client.clone(), name.to_owned())).await?;
+        Ok(Self { program })
+    }
+
+    /// From now on nothing is heard of it.
+    ///
+    /// # Errors
+    /// When its program can't be killed.
+    pub async fn die(&mut self) -> Result<()> {
+        self.program.kill().await?;
+        Ok(())
+    }
+}
+
+async fn is_ready(client: Client, name: String) -> Result<()> {
+    let node = Api::<Node>::all(client).get(&name).await?;
+    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True").then_some(()).context("not ready")
+}
+
+/// kwok for the nodes whose annotation has this value.
+fn launch(
+    kwok: &Path,
+    sources: &Path,
+    admin: &Path,
+    certificates: &Certificates,
+    annotation: &str,
+    folder: &Path,
+) -> Result<Launch> {
+    let outcome = folder.join(OUTCOME.0);
+    fs::write(&outcome, OUTCOME.1)?;
+    let port = ports::free()?;
+    let (certificate, key) = certificates.node();
+    Ok(Launch::new("kwok", kwok, folder.join("kwok.log"))
+        .args([file("kubeconfig", admin), file("config", &outcome)])
+        .args(STAGES.iter().map(|stage| file("config", &sources.join(stage))))
+        .arg(format!("--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node={annotation}"))
+        .args(["--enable-crds=ClusterLogs", "--cidr=10.128.0.0/9"])
+        .args(["--node-lease-duration-seconds=40", "--node-ip=127.0.0.1"])
+        .args([format!("--node-port={port}"), format!("--server-address=127.0.0.1:{port}")])
+        .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)]))
 }
 
 /// Copies the files we use from the module's sources beside the program, once.

@@ -57,6 +57,13 @@ impl State {
         Ok(fs::rename(draft, folder.join(FILE))?)
     }
 
+    /// The program of this name is another process now.
+    pub(super) fn replace(&mut self, name: &str, process: ProcessIdentity) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.name == name) {
+            member.process = process;
+        }
+    }
+
     /// Whether every member still runs.
     pub(super) fn is_running(&self) -> bool {
         !self.members.is_empty() && self.members.iter().all(|member| member.process.is_running())

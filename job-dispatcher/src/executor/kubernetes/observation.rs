@@ -38,6 +38,7 @@ pub(super) fn observe<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>) -> Opt
         retries: retries(job),
         uploads: job.annotations().get(names::ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods,
+        refused: None,
     })
 }
 

@@ -43,6 +43,7 @@ pub(super) fn observe(level: &Level) -> Observation {
         retries: 0,
         uploads: job.annotations.get(ANNOTATION_UPLOADS).and_then(|text| serde_json::from_str(text).ok()),
         pods: vec![pod],
+        refused: None,
     }
 }
 

@@ -1,0 +1,52 @@
+//! What becomes of jobs when something happens to their node.
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::{
+    cluster::OwnNode,
+    story::{Backend, Setting, Story, process_yaml, tell},
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, api::DeleteParams};
+use protocol::job_record::ArchiveState;
+use serde_json::json;
+
+use crate::reasons::failed;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_node_goes_silent_is_given_up_with_it() {
+    let name = format!("silent-{}", std::process::id());
+    // Without the second one Kubernetes leaves pods on a silent node for 300 s.
+    let options = format!(
+        "      env: [{{name: SIMULATED_DURATION, value: 600s}}]
+      node_selector: {{quayside.dev/story: {name}}}
+      tolerations:
+        - {{key: quayside.dev/story, operator: Exists, effect: NoSchedule}}
+        - {{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, toleration_seconds: 1}}
+      resources:\n"
+    );
+    let yaml = process_yaml("long", "true").replace("      resources:\n", &options);
+    // Its log can't be read any more: that is a gap, after a while.
+    let setting = Setting::new(Backend::Simulated).with_processes(&yaml).with("QUAYSIDE_FINALIZER__LOG_DEADLINE", "5");
+    tell("node-silent", setting, async |story| {
+        let admin = story.kubeconfig.as_deref().context("no kubeconfig")?;
+        let folder = story.stack.folder();
+        let mut node = OwnNode::start(admin, &name, folder).await?;
+        let told = goes_silent(story, &mut node).await;
+        // It does not go with the story's namespace.
+        let (_, client) = story.cluster()?;
+        Api::<Node>::all(client.clone()).delete(&name, &DeleteParams::default()).await?;
+        told
+    })
+    .await;
+}
+
+async fn goes_silent(story: &Story, node: &mut OwnNode) -> Result<()> {
+    let job = story.submit("long", json!({})).await?;
+    story.wait_for(&job, &["running"]).await?;
+    node.die().await?;
+    // The node's heartbeat is waited for for 50 s.
+    failed(story, &job, "NodeLost", "DeletionByTaintManager").await?;
+    let archive = story.manifest(&job).await?.record.archive;
+    ensure!(archive.state == ArchiveState::Gap, "{archive:?}");
+    Ok(())
+}
