@@ -20,6 +20,7 @@ pub mod jobs;
 pub mod language;
 pub mod limits;
 pub mod links;
+pub mod logs;
 mod media_type;
 pub mod memory;
 pub mod metrics;
