@@ -30,7 +30,8 @@ use serde_json::Value;
 
 use self::follower::{CONTAINERS, Follower, POD, time_of};
 
-const [INIT, MAIN]: [&str; 2] = CONTAINERS;
+const INIT: &str = CONTAINERS[0];
+const MAIN: &str = CONTAINERS[1];
 
 /// A job that runs, as the stream has it.
 struct Job {
@@ -202,10 +203,16 @@ async fn the_log_of_a_running_job_is_read_in_parts_and_beyond_them() {
         let of_main = format!("?container={MAIN}");
         let one = ask(story, &job, &of_main, &[]).await?;
         ensure!(one.bytes().await? == main, "the log alone");
-        for (range, from, to) in [("bytes=10-20", 10, 21), ("bytes=2990-3010", 2990, 3011), ("bytes=4000-", 4000, main.len())] {
+        for (range, from, to) in
+            [("bytes=10-20", 10, 21), ("bytes=2990-3010", 2990, 3011), ("bytes=4000-", 4000, main.len())]
+        {
             let part = ask(story, &job, &of_main, &[("range", range)]).await?;
             let expected = format!("bytes {from}-{}/*", to - 1);
-            ensure!(part.status().as_u16() == 206 && header(&part, "content-range") == expected, "{:?}", part.headers());
+            ensure!(
+                part.status().as_u16() == 206 && header(&part, "content-range") == expected,
+                "{:?}",
+                part.headers()
+            );
             ensure!(part.bytes().await? == main[from..to], "{range}");
         }
         let beyond = ask(story, &job, &of_main, &[("range", &format!("bytes={}-", main.len()))]).await?;
