@@ -188,8 +188,10 @@ async fn the_log_of_a_running_job_is_read_in_parts_and_beyond_them() {
         follower.end(INIT);
         follower.ship(INIT).await?;
         let main = lines(5000, 1);
-        follower.write(MAIN, &main[..3000]);
-        follower.ship(MAIN).await?;
+        for part in [0..700, 700..1500, 1500..2200, 2200..3000] {
+            follower.write(MAIN, &main[part]);
+            follower.ship(MAIN).await?;
+        }
         follower.write(MAIN, &main[3000..]);
 
         let whole = ask(story, &job, "", &[]).await?;
@@ -226,12 +228,14 @@ async fn the_log_of_a_running_job_is_read_in_parts_and_beyond_them() {
         ensure!(code == 400 && text.contains("since: expected") && text.contains("follow: expected"), "{text}");
 
         // What is left out is older; of what is as old, little is sent.
+        let all = ask(story, &job, &format!("{of_main}&since=2020-01-01T00:00:00Z"), &[]).await?;
+        ensure!(all.bytes().await? == main, "all of it is later");
         let since = time_of(2000);
         let later = ask(story, &job, &format!("{of_main}&since={since}"), &[]).await?.bytes().await?;
         ensure!(main.ends_with(&later), "the end of the log");
         let first = main.len() - later.len();
         let line = main[..2000].iter().rposition(|byte| *byte == b'\n').context("no line")? + 1;
-        ensure!(first > 0 && first <= line, "{first}: at the line at {line}, or a little before it");
+        ensure!(first >= 700 && first <= line, "{first}: at the line at {line}, or a little before it");
 
         let status: Value = story.status(&job.record.job_id).await?;
         ensure!(status["links"].to_string().contains("/logs"), "{status}");
@@ -304,6 +308,13 @@ async fn a_log_is_followed_over_the_death_of_its_follower_and_on_into_its_archiv
         ensure!(archived.bytes().await? == main[5..10], "a range of one container's log in the archive");
         let whole = ask(story, &job, "?follow=true", &[]).await?;
         ensure!(whole.bytes().await? == text, "the archive");
+        let of_pod = ask(story, &job, &format!("?pod={POD}"), &[]).await?;
+        ensure!(of_pod.bytes().await? == text, "of its only pod");
+        for query in ["?pod=x", "?container=x"] {
+            let unknown = ask(story, &job, query, &[]).await?;
+            let (code, text) = (unknown.status().as_u16(), unknown.text().await?);
+            ensure!(code == 404 && text.contains(MAIN), "{query}: {code} {text}");
+        }
         Ok(())
     })
     .await;

@@ -43,7 +43,9 @@ pub(crate) async fn answer(
     asked: Asked,
     request: &HttpRequest,
 ) -> Result<HttpResponse, GatewayError> {
-    if !is_live(record) {
+    // Of an archive, only some pods' logs have to be put together.
+    let is_of_pod = asked.pod.is_some() && asked.container.is_none() && record.archive.is_readable();
+    if !is_live(record) && !is_of_pod {
         return archived(gateway, record, &asked, request).await;
     }
     if record.status == Status::Accepted && !asked.follow {
@@ -195,7 +197,11 @@ async fn archived(
     let gaps = u64::try_from(record.archive.gaps.len()).unwrap_or(u64::MAX);
     let mut answer = if asked.container.is_some() && record.archive.is_readable() {
         let source = Source::of(gateway, record.clone());
-        let found = { source.clone().there(async move { source.find_archived().await }).await? };
+        let found = match source.clone().there(async move { source.find_archived().await }).await {
+            // An archive of the system before this one: nobody knows where in it is what.
+            Err(ReadError::NoManifest) => None,
+            found => found?,
+        };
         let logs = selection::wanted(found.map(|found| found.logs).unwrap_or_default(), asked)
             .map_err(|selection::NoSuch(names)| GatewayError::NoSuchContainer(names))?;
         let log = logs.into_iter().next().and_then(|log| log.archived);

@@ -5,6 +5,9 @@ use std::time::Duration;
 use platform::config::seconds;
 use serde::Deserialize;
 
+/// Does for one reader.
+const LEAST_MEMORY: usize = 8 << 20;
+
 /// Who may read the logs of jobs that run.
 #[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -14,7 +17,7 @@ pub struct LogSettings {
     /// How long one answer follows a log, in seconds; then it ends, and the client may go on with another one.
     #[serde(deserialize_with = "seconds")]
     pub follow_limit: Duration,
-    /// Bytes of memory that all readers may take: each 1 MiB, and up to 5 MiB while it begins.
+    /// Bytes of memory that all readers may take: each 1 MiB, and 6 MiB while it begins.
     pub memory: usize,
 }
 
@@ -30,7 +33,7 @@ impl LogSettings {
         let rules = [
             ((1..=100_000).contains(&self.max_readers), "max_readers: expected 1 to 100000"),
             (!self.follow_limit.is_zero(), "follow_limit: expected more than 0 seconds"),
-            (self.memory >= 8 << 20, "memory: expected at least 8 MiB, in bytes"),
+            (self.memory >= LEAST_MEMORY, "memory: expected at least 8 MiB, in bytes"),
         ];
         let broken = rules.into_iter().filter(|(holds, _)| !holds);
         broken.map(|(_, rule)| format!("gateway.logs.{rule}")).collect()
@@ -39,7 +42,10 @@ impl LogSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{MOST_PARTS, PART, READER},
+        *,
+    };
 
     #[test]
     fn the_defaults_are_allowed_and_mistakes_come_together() {
@@ -52,6 +58,6 @@ mod tests {
 
     #[test]
     fn the_least_memory_does_for_one_reader_of_the_largest_log() {
-        assert!(super::super::READER + super::super::MOST_PARTS * super::super::PART <= 8 << 20);
+        const { assert!(READER + MOST_PARTS * PART <= LEAST_MEMORY) }
     }
 }

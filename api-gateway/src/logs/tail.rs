@@ -45,6 +45,11 @@ pub(crate) async fn tail(
     if !is_live && !record.archive.is_readable() {
         return Err(gateway.values.no_log(record));
     }
+    if record.archive.is_readable() && !asked.is_part() {
+        let (bytes, before) = gateway.values.end_of_log(record, most).await?;
+        let gaps = u64::try_from(record.archive.gaps.len()).unwrap_or(u64::MAX);
+        return Ok(Tail { bytes, before, is_live: false, gaps, containers: Vec::new() });
+    }
     let mut place = gateway.logs.place().await?;
     let source = Source::of(gateway, record.clone());
     let found: Found = if record.status == Status::Accepted {

@@ -1,6 +1,8 @@
 //! The archived log of a job, or a range of it.
 
 use actix_web::{HttpRequest, HttpResponse};
+use futures::TryStreamExt;
+use platform::object_store::ByteRange;
 use protocol::{
     JobRecord,
     job_record::{Archive, ArchiveState, Place},
@@ -37,6 +39,21 @@ impl Values {
         let Section { key, start, size, sha256 } = section;
         let (id, media_type) = (name_of_log(record), LOG.to_owned());
         self.sent(&Output { id, media_type, size, sha256, content: Content::Section(key, start) }, None, request).await
+    }
+
+    /// The last bytes of the archived log, no more than so many, and how many are before them.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be read.
+    pub(crate) async fn end_of_log(&self, record: &JobRecord, most: u64) -> Result<(Vec<u8>, u64), GatewayError> {
+        let log = archived(record)?;
+        let offset = log.size.saturating_sub(most);
+        if log.size == 0 {
+            return Ok((Vec::new(), 0));
+        }
+        let chunks = self.open(&log, Some(ByteRange { offset, length: log.size - offset })).await?;
+        let chunks: Vec<bytes::Bytes> = chunks.try_collect().await?;
+        Ok((chunks.concat(), offset))
     }
 
     /// Why there is no log.
