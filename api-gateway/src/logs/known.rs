@@ -157,7 +157,6 @@ mod tests {
             epoch: Epoch::generate(),
             logs: logs.into_iter().map(followed).collect(),
             from: None,
-            finished: false,
             unknown: Unknown::new(),
         }
     }

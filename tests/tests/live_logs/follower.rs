@@ -249,7 +249,6 @@ async fn answered(state: &Mutex<State>, question: &Question, changes: &mut watch
         epoch: state.epoch.clone(),
         logs: state.logs.iter().map(followed).collect(),
         from: None,
-        finished: false,
         unknown: Unknown::new(),
     };
     let mut bytes: &[u8] = &[];
