@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, logs::Logs,
-    memory::Memory, metrics::Metrics, rates::Rates, references::References, representation, requests, results::Values,
+    memory::Memory, metrics::Metrics, peer, rates::Rates, references::References, representation, requests, results::Values,
     routes, settings::GatewaySettings, validate::Schemas,
 };
 
@@ -162,8 +162,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limit: Duration) -> 
         .workers(workers)
         .client_request_timeout(settings.head_timeout)
         .keep_alive(settings.keep_alive)
-        // Who follows a quiet log and goes away would otherwise not be missed.
-        .h1_allow_half_closed(false)
+        .on_connect(peer::connected)
         // The framework counts for each worker.
         .max_connections(settings.max_connections.div_ceil(workers))
         .disable_signals()

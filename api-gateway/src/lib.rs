@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod negotiation;
 mod openapi;
 pub(crate) mod pages;
+mod peer;
 pub mod prefer;
 pub mod proxies;
 pub mod query;

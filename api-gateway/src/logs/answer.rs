@@ -20,11 +20,12 @@ use super::{
     known::Known,
     selection::{self, Piece},
     sending, since,
-    source::{Found, ReadError, Source, is_live},
+    source::{ReadError, Source, is_live},
 };
 use crate::{
     app::Gateway,
     error::GatewayError,
+    peer::Peer,
     results::{LOG, Section, Wanted, as_container_wrote, name_of_log, wanted},
 };
 
@@ -55,9 +56,9 @@ pub(crate) async fn answer(
     let source = Source::of(gateway, record.clone());
     let found = {
         let (source, asked) = (source.clone(), asked.clone());
-        source.clone().there(async move { begin(&source, &asked).await }).await?
+        source.clone().there(async move { since::find(&source, &asked).await }).await?
     };
-    let (found, since) = found;
+    let (found, begins) = found;
     place.has_parts(found.logs.iter().map(|log| log.parts.len()).sum());
     let gaps = found.gaps;
     let logs = match selection::wanted(found.logs, &asked) {
@@ -68,7 +69,8 @@ pub(crate) async fn answer(
     let logs: Vec<(Known, u64)> = logs
         .into_iter()
         .map(|log| {
-            let at = since.iter().find(|(pod, name, _)| log.is(pod, name)).map_or(log.start, |(_, _, at)| *at);
+            let begin = begins.iter().find(|begin| log.is(&begin.pod, &begin.container));
+            let at = begin.map_or(log.start, |begin| begin.place);
             (log, at)
         })
         .collect();
@@ -82,19 +84,6 @@ pub(crate) async fn answer(
     };
     say_gaps(&mut answer, gaps);
     Ok(answer)
-}
-
-/// Everything that there is, and where in each log that is wanted what was asked for begins.
-async fn begin(source: &Source, asked: &Asked) -> Result<(Found, Vec<(String, String, u64)>), ReadError> {
-    let found = source.find().await?;
-    let mut places = Vec::new();
-    if let Some(time) = asked.since {
-        for log in selection::wanted(found.logs.clone(), asked).unwrap_or_default() {
-            let place = since::place(source, &log, time).await?;
-            places.push((log.pod, log.container, place));
-        }
-    }
-    Ok((found, places))
 }
 
 /// What there is now, and no more.
@@ -170,7 +159,7 @@ fn following(
     if request.method() == Method::HEAD {
         return Ok(answer.finish());
     }
-    Ok(answer.body(BodyStream::new(sending::follow(gateway, place, source, asked, logs))))
+    Ok(answer.body(BodyStream::new(sending::follow(gateway, place, source, asked, logs, Peer::of(request)))))
 }
 
 /// The first byte of a range without an end, or with one beyond all others.

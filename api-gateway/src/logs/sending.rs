@@ -10,7 +10,6 @@ use futures::{
 };
 use platform::telemetry::chain;
 use tokio::{sync::mpsc, time::timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     selection::{self, Piece},
     source::{ReadError, Source},
 };
-use crate::app::Gateway;
+use crate::{app::Gateway, peer::Peer};
 
 /// How long a follower is to wait for new bytes, and how often it is looked whether there are new containers.
 const WAIT: Duration = Duration::from_secs(5);
@@ -76,7 +75,7 @@ impl Sender {
 /// Begins to send what is known now.
 pub(super) fn snapshot(gateway: &Data<Gateway>, place: Place, source: Source, pieces: Vec<Piece>) -> Sending {
     let patience = gateway.settings.send_timeout;
-    begin(gateway, place, None, |sender| async move {
+    begin(gateway, place, |sender| async move {
         for piece in pieces {
             match piece {
                 Piece::Text(text) => sender.send(text.into()).await?,
@@ -94,27 +93,33 @@ pub(super) fn follow(
     source: Source,
     asked: Asked,
     first: Vec<(Known, u64)>,
+    peer: Peer,
 ) -> Sending {
     let limit = gateway.settings.logs.follow_limit;
-    begin(gateway, place, Some(limit), |sender| async move { Following { source, asked }.run(first, &sender).await })
+    let shutdown = gateway.shutdown.clone();
+    begin(gateway, place, |sender| async move {
+        tokio::select! {
+            ended = Following { source, asked }.run(first, &sender) => ended,
+            () = tokio::time::sleep(limit) => Ok(()),
+            () = shutdown.cancelled() => Ok(()),
+            () = peer.gone() => Err(Broken::Gone),
+        }
+    })
 }
 
 fn begin<F: Future<Output = Result<(), Broken>> + Send + 'static>(
     gateway: &Data<Gateway>,
     place: Place,
-    limit: Option<Duration>,
     work: impl FnOnce(Sender) -> F,
 ) -> Sending {
     let (channel, received) = mpsc::channel(1);
     let sender = Sender { channel, limit: gateway.settings.send_timeout };
-    let shutdown = gateway.shutdown.clone();
     let working = work(sender.clone());
     gateway.runtime.spawn(async move {
         let _place = place;
         let gone = sender.channel.clone();
         let ended = tokio::select! {
             ended = working => ended,
-            () = over(limit, &shutdown) => Ok(()),
             () = gone.closed() => Err(Broken::Gone),
         };
         let ended = match ended {
@@ -136,19 +141,6 @@ fn begin<F: Future<Output = Result<(), Broken>> + Send + 'static>(
         }
     })
     .boxed()
-}
-
-/// When nothing more is followed. What has an end of its own has no such time.
-async fn over(limit: Option<Duration>, shutdown: &CancellationToken) {
-    match limit {
-        Some(limit) => {
-            tokio::select! {
-                () = tokio::time::sleep(limit) => {}
-                () = shutdown.cancelled() => {}
-            }
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// Sends the bytes of a log from one place to another, which it has; they may be nobody's for a while.
