@@ -6,7 +6,7 @@ use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     body::{BodyStream, SizedStream},
     http::{
-        Method, StatusCode,
+        Method, StatusCode, Version,
         header::{self, ByteRangeSpec, ContentRange, ContentRangeSpec, Range},
     },
     web::Data,
@@ -156,10 +156,18 @@ fn following(
     as_container_wrote(&mut answer, &name_of_log(&source.record), LOG);
     // Proxies that wait for more would keep lines back.
     answer.insert_header(("x-accel-buffering", "no"));
+    let is_old = request.version() < Version::HTTP_11;
+    if is_old {
+        answer.force_close();
+    }
     if request.method() == Method::HEAD {
         return Ok(answer.finish());
     }
-    Ok(answer.body(BodyStream::new(sending::follow(gateway, place, source, asked, logs, Peer::of(request)))))
+    let stream = BodyStream::new(sending::follow(gateway, place, source, asked, logs, Peer::of(request)));
+    let mut answer = answer.body(stream);
+    // HTTP/1.0 knows no chunks: its end is that of the connection.
+    answer.head_mut().no_chunking(is_old);
+    Ok(answer)
 }
 
 /// The first byte of a range without an end, or with one beyond all others.

@@ -124,7 +124,7 @@ mod tests {
 
     fn chain(of: LogOf, size: u64, ended: bool) -> Chain {
         let epoch = Epoch::generate();
-        let parts = vec![PartKey { epoch, pod: of.pod.clone(), container: of.container.clone(), start: 0, size }];
+        let parts = vec![PartKey { epoch, log: of.name(), start: 0, size }];
         let last = PartHeader {
             schema: SCHEMA,
             of,
