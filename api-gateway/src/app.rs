@@ -23,9 +23,9 @@ use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, memory::Memory,
-    metrics::Metrics, rates::Rates, references::References, representation, requests, results::Values, routes,
-    settings::GatewaySettings, validate::Schemas,
+    access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, logs::Logs,
+    memory::Memory, metrics::Metrics, peer, rates::Rates, references::References, representation, requests, results::Values,
+    routes, settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -57,6 +57,8 @@ pub struct Gateway {
     pub jobs: Jobs,
     /// Values of results.
     pub values: Values,
+    /// Who reads logs of jobs that run.
+    pub logs: Logs,
     /// Counters.
     pub metrics: Metrics,
     /// Permits for executions that are checked and stored.
@@ -96,7 +98,7 @@ pub fn app(
 
 /// Scripts of every origin may use the API, without a browser's credentials: the token is sent by who has it.
 fn any_origin() -> Cors {
-    const EXPOSED: [&str; 14] = [
+    const EXPOSED: [&str; 15] = [
         "location",
         "link",
         "preference-applied",
@@ -109,6 +111,7 @@ fn any_origin() -> Cors {
         "accept-ranges",
         "content-range",
         "content-disposition",
+        "quayside-log-gaps",
         "ratelimit",
         "ratelimit-policy",
     ];
@@ -159,6 +162,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limit: Duration) -> 
         .workers(workers)
         .client_request_timeout(settings.head_timeout)
         .keep_alive(settings.keep_alive)
+        .on_connect(peer::connected)
         // The framework counts for each worker.
         .max_connections(settings.max_connections.div_ceil(workers))
         .disable_signals()

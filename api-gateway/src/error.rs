@@ -88,6 +88,9 @@ pub enum GatewayError {
     /// An output that the job does not have; those that it has.
     #[error("the job has no such output; it has: {}", if .0.is_empty() { "none".to_owned() } else { .0.join(", ") })]
     NoSuchOutput(Vec<String>),
+    /// No container of the job, or none of this pod, has this name and a log; those that have.
+    #[error("the job has no log of such a container; there are: {}", if .0.is_empty() { "none".to_owned() } else { .0.join(", ") })]
+    NoSuchContainer(Vec<String>),
     /// The client says not to want the form that there is.
     #[error("the header Accept excludes what there is: {offered}")]
     ResultNotAcceptable {
@@ -160,6 +163,9 @@ pub enum GatewayError {
     /// Too many results are held in memory.
     #[error("too many results are being put together at the moment; try again, or read each output for itself")]
     ResultsBusy,
+    /// Too many logs are read while their jobs run.
+    #[error("too many logs of running jobs are being read at the moment; try again")]
+    LogsBusy,
     /// Something that this service needs does not answer; nothing was done.
     #[error("the service can't do this for the moment; nothing was done")]
     Unavailable(#[source] Cause),
@@ -207,6 +213,7 @@ impl GatewayError {
             Self::NotDismissable => (StatusCode::METHOD_NOT_ALLOWED, "not-dismissable", "the job can't be dismissed"),
             Self::NoLog(_) => (StatusCode::NOT_FOUND, "no-log", "no log"),
             Self::NoSuchOutput(_) => (StatusCode::NOT_FOUND, "no-such-output", "no such output"),
+            Self::NoSuchContainer(_) => (StatusCode::NOT_FOUND, "no-such-container", "no such container"),
             Self::ResultNotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "not acceptable"),
             Self::RangeNotSatisfiable { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "range not satisfiable")
@@ -238,6 +245,7 @@ impl GatewayError {
             Self::Refused(Refusal::NotNow)
             | Self::Busy
             | Self::ResultsBusy
+            | Self::LogsBusy
             | Self::Unavailable(_)
             | Self::CommitUnknown { .. }
             | Self::DismissalUnknown { .. } => {

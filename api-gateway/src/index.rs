@@ -23,7 +23,7 @@ use tracing::warn;
 use self::{cache::RecordCache, row::Texts, rows::Rows, waiters::Waiters};
 pub use self::{
     page::{Filter, Listed, Start, Wanted},
-    row::Row,
+    row::{Row, has_log},
     waiters::Wait,
 };
 

@@ -44,6 +44,7 @@ struct Inner {
     limited: Family<LimitedLabels, Counter>,
     audited: Family<AuditLabels, Counter>,
     audit_waiting: Gauge,
+    log_readers: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,8 +92,8 @@ fn request_buckets() -> Histogram {
 }
 
 impl Metrics {
-    /// Registers everything, the sizes of `index` and of the memory for executions and for results included.
-    pub fn new(registry: &mut Registry, index: Index, [accepting, documents]: [Memory; 2]) -> Self {
+    /// Registers everything, the sizes of `index` and of the memory for executions, results and logs included.
+    pub fn new(registry: &mut Registry, index: Index, [accepting, documents, logs]: [Memory; 3]) -> Self {
         let registry = registry.sub_registry_with_prefix(PREFIX);
         let inner = Inner {
             requests: Family::default(),
@@ -108,6 +109,7 @@ impl Metrics {
             limited: Family::default(),
             audited: Family::default(),
             audit_waiting: Gauge::default(),
+            log_readers: Gauge::default(),
         };
         registry.register("requests", "HTTP requests answered", inner.requests.clone());
         registry.register_with_unit(
@@ -136,8 +138,9 @@ impl Metrics {
         registry.register("limited_requests", "Requests refused as a budget was used up", inner.limited.clone());
         registry.register("audit_entries", "Entries of the audit by where they ended", inner.audited.clone());
         registry.register("audit_waiting", "Entries of the audit that wait to be written", inner.audit_waiting.clone());
+        registry.register("log_readers", "Logs of running jobs being read", inner.log_readers.clone());
         registry.register_collector(Box::new(IndexSizes(index)));
-        registry.register_collector(Box::new(MemoryUsed { accepting, documents }));
+        registry.register_collector(Box::new(MemoryUsed { accepting, documents, logs }));
         Self(Arc::new(inner))
     }
 
@@ -163,6 +166,11 @@ impl Metrics {
     /// An execution begins to be accepted; dropping what is returned ends that.
     pub fn accepting(&self) -> UnderWay {
         UnderWay::begin(&self.0.accepting)
+    }
+
+    /// The log of a running job begins to be read; dropping what is returned ends that.
+    pub fn reading_log(&self) -> UnderWay {
+        UnderWay::begin(&self.0.log_readers)
     }
 
     /// How many synchronous answers are waited for.
@@ -317,15 +325,16 @@ impl Collector for IndexSizes {
 struct MemoryUsed {
     accepting: Memory,
     documents: Memory,
+    logs: Memory,
 }
 
 impl Collector for MemoryUsed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let gauge = |used: usize| ConstGauge::new(i64::try_from(used).unwrap_or(i64::MAX));
         let kind = gauge(0).metric_type();
-        let help = "Memory set aside for executions being accepted and for results being sent";
+        let help = "Memory set aside for executions being accepted, and for results and logs being sent";
         let mut used = encoder.encode_descriptor("memory_used", help, Some(&Unit::Bytes), kind)?;
-        for (what, memory) in [("executions", &self.accepting), ("results", &self.documents)] {
+        for (what, memory) in [("executions", &self.accepting), ("results", &self.documents), ("logs", &self.logs)] {
             gauge(memory.used()).encode(used.encode_family(&[("for", what)])?)?;
         }
         Ok(())
@@ -340,7 +349,7 @@ mod tests {
     fn what_is_under_way_is_counted_as_long_as_it_lasts() {
         let mut registry = Registry::default();
         let memory = Memory::new(1 << 20);
-        let metrics = Metrics::new(&mut registry, Index::new(0), [memory.clone(), Memory::new(0)]);
+        let metrics = Metrics::new(&mut registry, Index::new(0), [memory.clone(), Memory::new(0), Memory::new(0)]);
         let shown = || {
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -12,6 +12,7 @@ pub(crate) mod job;
 pub(crate) mod jobs;
 mod laid_out;
 pub(crate) mod landing;
+pub(crate) mod logs;
 pub(crate) mod process;
 pub(crate) mod processes;
 pub(crate) mod results;

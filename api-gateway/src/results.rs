@@ -21,7 +21,13 @@ use protocol::{
     job_record::{Outcome, Status},
 };
 
-pub(crate) use self::{lending::lend, preview::Preview};
+pub(crate) use self::{
+    lending::lend,
+    log::{LOG, Section, name_of_log},
+    output::as_container_wrote,
+    preview::Preview,
+    range::{Wanted, wanted},
+};
 pub use self::{
     negotiation::Accept,
     plan::Asked,

@@ -6,8 +6,9 @@ use platform::config::seconds;
 use serde::Deserialize;
 
 use crate::{
-    access::OidcSettings, audit::AuditSettings, callbacks::CallbackSettings, proxies::TrustedProxies,
-    rates::LimitSettings, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT, validate::parts::most_memory_of,
+    access::OidcSettings, audit::AuditSettings, callbacks::CallbackSettings, logs::LogSettings,
+    proxies::TrustedProxies, rates::LimitSettings, references::ReferenceSettings, results::MEMORY_OF_DOCUMENT,
+    validate::parts::most_memory_of,
 };
 
 /// Limits of the gateway.
@@ -91,6 +92,8 @@ pub struct GatewaySettings {
     pub limits: LimitSettings,
     /// What is kept of who did what.
     pub audit: AuditSettings,
+    /// Who may read the logs of jobs that run.
+    pub logs: LogSettings,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -142,6 +145,7 @@ impl Default for GatewaySettings {
             callbacks: CallbackSettings::default(),
             limits: LimitSettings::default(),
             audit: AuditSettings::default(),
+            logs: LogSettings::default(),
         }
     }
 }
@@ -210,6 +214,7 @@ impl GatewaySettings {
         mistakes.extend(self.oidc.mistakes());
         mistakes.extend(self.limits.mistakes());
         mistakes.extend(self.audit.mistakes());
+        mistakes.extend(self.logs.mistakes());
         if mistakes.is_empty() { Ok(()) } else { Err(NotAllowed(mistakes)) }
     }
 }

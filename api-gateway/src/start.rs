@@ -29,6 +29,7 @@ use crate::{
     index::{Index, feed},
     jobs::Jobs,
     links::Urls,
+    logs::Logs,
     memory::Memory,
     metrics::{self, Metrics},
     rates::Rates,
@@ -148,11 +149,12 @@ async fn serve(
         warn!(%warning, "configuration");
     }
     let (memory, documents) = (Memory::new(settings.memory), Memory::new(settings.documents_memory));
+    let for_logs = Memory::new(settings.logs.memory);
     let references = References::new(&settings.references, memory.clone()).map_err(RunError::References)?;
     let callbacks = Callbacks::new(&settings.callbacks).map_err(RunError::Callbacks)?;
     let index = Index::new(settings.record_cache);
     let mut registry = Registry::default();
-    let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone()]);
+    let metrics = Metrics::new(&mut registry, index.clone(), [memory.clone(), documents.clone(), for_logs.clone()]);
     metrics::watch_access(&mut registry, access.clone());
     let rates = Rates::new(&settings.limits);
     metrics::watch_rates(&mut registry, rates.clone());
@@ -181,6 +183,7 @@ async fn serve(
     let followed = tokio::spawn(feed::follow(nats.clone(), index.clone(), health, shutdown.clone()));
     let runtime = Handle::current();
     let store = JobStore::new(nats, objects);
+    let logs = Logs::new(&settings.logs, for_logs, metrics.clone());
     let urls = Arc::new(Urls::new(&configuration.server.url));
     let gateway = Gateway {
         access,
@@ -191,6 +194,7 @@ async fn serve(
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),
         store,
         index,
+        logs,
         metrics,
         accepting: Arc::new(Semaphore::new(settings.max_accepting)),
         resolving: Arc::new(Semaphore::new(settings.references.max_executions)),

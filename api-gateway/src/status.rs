@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     callbacks::CallbackInfo,
-    index::{MOST_AHEAD, Row},
+    index::{MOST_AHEAD, Row, has_log},
     links::{Link, Urls, rel},
     pages::{self, Form},
 };
@@ -77,7 +77,7 @@ impl StatusInfo {
             updated: record.updated,
             parameters: record.parameters.clone(),
             callbacks: Vec::new(),
-            links: links(&record.job_id, record.status, record.archive.is_readable(), urls),
+            links: links(&record.job_id, record.status, has_log(record), urls),
         }
     }
 

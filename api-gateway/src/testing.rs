@@ -16,6 +16,7 @@ use crate::{
     index::Index,
     jobs::Jobs,
     links::Urls,
+    logs::Logs,
     memory::Memory,
     metrics::Metrics,
     rates::Rates,
@@ -100,9 +101,11 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
     let settings = GatewaySettings { max_body: 2048, ..GatewaySettings::default() };
     let index = Index::new(settings.record_cache);
     let (memory, documents) = (Memory::new(settings.memory), Memory::new(settings.documents_memory));
-    let metrics = Metrics::new(&mut Registry::default(), index.clone(), [memory.clone(), documents.clone()]);
+    let metrics =
+        Metrics::new(&mut Registry::default(), index.clone(), [memory.clone(), documents.clone(), Memory::new(0)]);
     let references = References::new(&settings.references, memory.clone()).unwrap();
     let runtime = Handle::current();
+    let logs = Logs::new(&settings.logs, Memory::new(settings.logs.memory), metrics.clone());
     let urls = Arc::new(Urls::new(&configuration.server.url));
     Gateway {
         access: Access { operator: token.and_then(OperatorToken::new), ..Access::default() },
@@ -113,6 +116,7 @@ pub(crate) async fn with(configuration: Configuration, token: Option<&str>) -> G
         values: Values::new(store.clone(), runtime.clone(), urls.clone(), &settings, documents),
         store,
         index,
+        logs,
         metrics,
         accepting: Arc::new(Semaphore::new(settings.max_accepting)),
         resolving: Arc::new(Semaphore::new(settings.references.max_executions)),

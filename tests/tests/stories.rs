@@ -54,6 +54,7 @@ mod inputs;
 mod large_log;
 mod limits;
 mod lists;
+mod live_logs;
 mod logs;
 mod manifest_dry_run;
 mod many;

@@ -1,7 +1,10 @@
 use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use jiff::Timestamp;
-use protocol::{JobRecord, job_record::Status};
+use protocol::{
+    JobRecord,
+    job_record::{ArchiveState, Status},
+};
 
 /// What a list shows of a job.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ impl Row {
             updated: record.updated.as_microsecond(),
             status: record.status,
             progress: record.progress.unwrap_or(UNKNOWN),
-            has_log: record.archive.is_readable(),
+            has_log: has_log(record),
             has_workload: record.workload.as_ref().is_some_and(|workload| workload.job_uid.is_some()),
         }
     }
@@ -107,6 +110,12 @@ impl Row {
     pub fn updated(&self) -> Timestamp {
         time(self.updated).unwrap_or_default()
     }
+}
+
+/// Whether there is a log to read: archived, or while the job runs.
+pub fn has_log(record: &JobRecord) -> bool {
+    let is_live = record.status == Status::Running && record.archive.state == ArchiveState::Pending;
+    is_live || record.archive.is_readable()
 }
 
 fn time(micros: i64) -> Option<Timestamp> {

@@ -125,17 +125,35 @@ pub(crate) fn dismiss(_: &Context<'_>) -> Value {
 
 pub(crate) fn job_logs(_: &Context<'_>) -> Value {
     let value = |description: &str| {
-        let headers = [("ETag", "Hash of the log"), ("Accept-Ranges", "Ranges that can be asked for: bytes")];
+        let headers = [
+            ("ETag", "Hash of the log, once it is archived"),
+            ("Accept-Ranges", "Ranges that can be asked for: bytes"),
+            ("Quayside-Log-Gaps", "How many places are known where something is missing"),
+        ];
         let text = json!({"schema": {"type": "string"}});
-        answers::with_headers(json!({"description": description, "content": {"text/plain": text}}), &headers)
+        answers::with_headers(
+            json!({"description": description, "content": {"text/plain": text, "text/html": text}}),
+            &headers,
+        )
     };
-    let forms = json!({"type": "string", "enum": ["txt"]});
+    let parameter = |name: &str, schema: Value, description: &str| json!({"name": name, "in": "query", "required": false, "schema": schema, "description": description});
+    let text = || json!({"type": "string"});
+    let container = "The log of this container alone, without headings; of several pods' the last one's";
+    let since = "Only what was written at this time (RFC 3339) or later, and some lines before it; of a job that is not \
+                 archived yet";
     Operation::new("jobLogs", "jobs", "The log of one job")
-        .description("The archived log, or the one range of it that the header Range asks for.")
+        .description(
+            "What there is of the log while the job runs, then the archived log. The header Range asks for a range of the \
+             log of one container, or of the archived log.",
+        )
         .parameters(shared(&["jobID", "Range", "If-Range", "If-None-Match"]))
-        .parameters([json!({
-            "name": "f", "in": "query", "required": false, "schema": forms, "description": "Form of the answer",
-        })])
+        .parameters([
+            parameter("f", json!({"type": "string", "enum": ["txt", "html"]}), "Form of the answer"),
+            parameter("follow", json!({"type": "boolean"}), "Go on with what is written, until the log has ended"),
+            parameter("since", json!({"type": "string", "format": "date-time"}), since),
+            parameter("container", text(), container),
+            parameter("pod", text(), "The logs of this pod alone"),
+        ])
         .answer(200, value("The log"))
         .answer(206, answers::with_headers(value("A part of the log"), &[("Content-Range", "Which part it is")]))
         .answer(304, answers::empty("What the client has is still right"))

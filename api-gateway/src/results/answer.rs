@@ -173,9 +173,14 @@ impl Values {
 const SMALL: usize = 64 * 1024;
 
 pub(super) fn sized(answer: &mut HttpResponseBuilder, size: u64, chunks: Bytestream) -> HttpResponse {
+    untrusted(answer);
+    answer.body(SizedStream::new(size, chunks))
+}
+
+/// What browsers may not do with what a container printed.
+pub(super) fn untrusted(answer: &mut HttpResponseBuilder) {
     // Results are whatever a container printed: no browser may guess at them.
     answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
     // Where one of them is a page, it can do nothing in our name: pages of ours are at the same origin.
     answer.insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"));
-    answer.body(SizedStream::new(size, chunks))
 }

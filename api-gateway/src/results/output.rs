@@ -1,7 +1,7 @@
 //! One output, or a range of it.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         Method, StatusCode,
         header::{self, ContentRange, ContentRangeSpec, ETag},
@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use protocol::JobRecord;
 
 use super::{
-    answer::sized,
+    answer::{sized, untrusted},
     disposition,
     lending::lent,
     negotiation::Accept,
@@ -70,11 +70,17 @@ impl Values {
                 instance_length: Some(output.size),
             }));
         }
-        answer.content_type(media_type::header_value(&output.media_type));
-        answer.insert_header((header::CONTENT_DISPOSITION, disposition::of(&output.id, &output.media_type)));
+        as_container_wrote(&mut answer, &output.id, &output.media_type);
         let size = range.map_or(output.size, |range| range.length);
         let value =
             if request.method() == Method::HEAD { stream::empty().boxed() } else { self.open(output, range).await? };
         Ok(sized(&mut answer, size, lent(value, held, self.send_timeout)))
     }
+}
+
+/// What the head of an answer says of bytes that a container wrote.
+pub(crate) fn as_container_wrote(answer: &mut HttpResponseBuilder, id: &str, media_type: &str) {
+    answer.content_type(media_type::header_value(media_type));
+    answer.insert_header((header::CONTENT_DISPOSITION, disposition::of(id, media_type)));
+    untrusted(answer);
 }

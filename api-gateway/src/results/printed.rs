@@ -32,6 +32,8 @@ pub(super) struct Output {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content {
     Stored(Place),
+    /// A section of an object: its key, and the place of the first byte.
+    Section(String, u64),
     Held(Bytes),
 }
 

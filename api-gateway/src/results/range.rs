@@ -11,7 +11,7 @@ use platform::object_store::ByteRange;
 
 /// What is sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// Everything: 200.
     Whole,
     /// A part: 206.
@@ -29,7 +29,7 @@ pub(super) fn tag(sha256: &str) -> Option<EntityTag> {
 
 /// Decides over a request for a value of this tag and size. What can't be read is ignored, and several ranges are
 /// answered by the whole value, as RFC 9110 (14.2) allows.
-pub(super) fn wanted(request: &HttpRequest, tag: Option<&EntityTag>, size: u64) -> Wanted {
+pub(crate) fn wanted(request: &HttpRequest, tag: Option<&EntityTag>, size: u64) -> Wanted {
     let has_it = match request.get_header::<IfNoneMatch>() {
         None => false,
         Some(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use platform::{
     job_store::JobStore,
     object_store::{ByteRange, StoreError},
@@ -105,7 +108,16 @@ impl Values {
     pub(super) async fn open(&self, output: &Output, range: Option<ByteRange>) -> Result<Bytestream, ValueError> {
         let place = match &output.content {
             Content::Held(bytes) => return Ok(in_chunks(part(bytes, range)?)),
+            Content::Section(..) if output.size == 0 => return Ok(stream::empty().boxed()),
+            Content::Section(key, _) => Place::Object(key.clone()),
             Content::Stored(place) => place.clone(),
+        };
+        let range = match &output.content {
+            Content::Section(_, start) => {
+                let ByteRange { offset, length } = range.unwrap_or(ByteRange { offset: 0, length: output.size });
+                Some(ByteRange { offset: start + offset, length })
+            }
+            _ => range,
         };
         let expected = range.map_or(output.size, |range| range.length);
         let store = self.store.clone();

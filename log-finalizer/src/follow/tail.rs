@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use platform::{nats::Nats, telemetry::chain};
 use protocol::{
     JobId, ProcessId, Unknown,
@@ -66,6 +67,10 @@ impl Told {
         self.logs().iter().map(|log| log.ring.state().read).sum()
     }
 
+    fn log(&self, pod: &str, container: &str) -> Option<Log> {
+        self.logs().iter().find(|log| log.of.pod == pod && log.of.container == container).cloned()
+    }
+
     fn logs(&self) -> MutexGuard<'_, Vec<Log>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,10 +87,16 @@ impl Told {
                 ledger::framed(&self.answer(), &[])
             }
             Question::Bytes { pod, container, from, max, wait } => {
-                let found = self.logs().iter().find(|log| log.of.pod == pod && log.of.container == container).cloned();
-                let Some(log) = found else { return ledger::framed(&self.answer(), &[]) };
+                let Some(log) = self.log(&pod, &container) else { return ledger::framed(&self.answer(), &[]) };
                 let (from, bytes) = log.bytes(from, max.min(MOST_BYTES), wait.min(LONGEST_WAIT)).await;
                 ledger::framed(&Answer { from: Some(from), ..self.answer() }, &bytes)
+            }
+            Question::Since { pod, container, time } => {
+                let place = match self.log(&pod, &container) {
+                    Some(log) => log.since(time).await,
+                    None => None,
+                };
+                ledger::framed(&Answer { from: place, ..self.answer() }, &[])
             }
             Question::Logs | Question::Other => ledger::framed(&self.answer(), &[]),
         }
@@ -144,6 +155,33 @@ impl Log {
         }
         (found, bytes)
     }
+
+    /// Where the first line of this time or a later one begins; `None` where that can't be told. Holds one piece at a time.
+    async fn since(&self, time: Timestamp) -> Option<u64> {
+        let mut place = self.ring.state().held;
+        loop {
+            let pieces = match self.ring.from(place, 1).await {
+                Ok(pieces) => pieces,
+                Err(error) => {
+                    warn!(%error, "a log that waits can't be read from disk");
+                    return None;
+                }
+            };
+            for piece in pieces {
+                if let Some((line, _)) = piece.chunk.lines.iter().find(|(_, written)| *written >= time) {
+                    return Some(piece.start + length(*line));
+                }
+                place = place.max(piece.start + length(piece.chunk.len()));
+            }
+            if place >= self.ring.state().read {
+                return Some(place);
+            }
+        }
+    }
+}
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Answers until it is told to stop. What comes before it listens is answered by nobody.
@@ -204,7 +242,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use jiff::Timestamp;
 
     use super::*;
     use crate::pods::Chunk;
@@ -249,6 +286,24 @@ mod tests {
         }
         log.ring.stored(1);
         assert_eq!(log.bytes(0, 100, 0).await, (13, b"defg".to_vec()), "the others are in parts");
+    }
+
+    #[tokio::test]
+    async fn the_first_line_of_a_time_is_found_among_those_that_are_not_in_parts() {
+        let log = log(Ring::new(10, 100_000, None, false));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(log.since(at(5)).await, Some(10), "nothing was read");
+        for second in [10, 20, 30] {
+            let lines = vec![(0, at(second)), (2, at(second + 5))];
+            let chunk = Chunk { bytes: Bytes::from_static(b"a\nb\n"), lines };
+            assert!(log.ring.push(&chunk, Vec::new(), None).await);
+            log.ring.oldest(usize::MAX).await.unwrap();
+        }
+        for (second, expected) in [(0, 10), (10, 10), (11, 12), (16, 14), (25, 16), (35, 20), (36, 22)] {
+            assert_eq!(log.since(at(second)).await, Some(expected), "{second}");
+        }
+        log.ring.stored(2);
+        assert_eq!(log.since(at(0)).await, Some(18), "the others are in parts");
     }
 
     #[tokio::test]

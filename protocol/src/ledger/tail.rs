@@ -4,6 +4,7 @@
 //! where nobody follows. An answer is an [`Answer`] as JSON, a line end, then bytes of a log ([`super::framed`]).
 //! So a log is served from 0 on: parts as long as there are some, then the tail until it has ended.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::LogOf;
@@ -34,6 +35,16 @@ pub enum Question {
         /// Wait so long, in milliseconds, where there is no such byte yet; never longer than [`LONGEST_WAIT`].
         #[serde(default)]
         wait: u32,
+    },
+    /// Where in one log the first line begins that was written at a time or later, of the lines that are not in parts. Answered
+    /// with its place as [`Answer::from`], or with [`Followed::read`] where there is none yet, and without bytes.
+    Since {
+        /// Pod.
+        pod: String,
+        /// Container.
+        container: String,
+        /// The time.
+        time: Timestamp,
     },
     /// Put everything that was read into parts, and stop: whoever asks stores the job. It asks again until nobody answers any
     /// more. Asked of followers by finalizers.
@@ -91,7 +102,8 @@ mod tests {
     #[test]
     fn questions_are_read_as_they_were_asked_and_unknown_ones_are_questions_too() {
         let bytes = Question::Bytes { pod: "p".into(), container: "c".into(), from: 7, max: 1, wait: 2 };
-        for question in [Question::Logs, bytes, Question::Finish] {
+        let since = Question::Since { pod: "p".into(), container: "c".into(), time: Timestamp::UNIX_EPOCH };
+        for question in [Question::Logs, bytes, since, Question::Finish] {
             let json = serde_json::to_string(&question).unwrap();
             assert_eq!(serde_json::from_str::<Question>(&json).unwrap(), question, "{json}");
         }

@@ -12,7 +12,7 @@ use crate::{
 async fn audited(queue: usize) -> (Gateway, Queue, Registry) {
     let gateway = testing::gateway().await;
     let mut registry = Registry::default();
-    let memories = [gateway.memory.clone(), gateway.memory.clone()];
+    let memories = [gateway.memory.clone(), gateway.memory.clone(), gateway.memory.clone()];
     let metrics = Metrics::new(&mut registry, gateway.index.clone(), memories);
     let (audit, waiting) = Audit::new(&AuditSettings { queue, ..AuditSettings::default() }, metrics);
     (Gateway { audit, ..gateway }, waiting, registry)
