@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, logs::Logs,
-    memory::Memory, metrics::Metrics, peer, rates::Rates, references::References, representation, requests, results::Values,
-    routes, settings::GatewaySettings, validate::Schemas,
+    memory::Memory, metrics::Metrics, peer, rates::Rates, references::References, representation, requests,
+    results::Values, routes, settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.

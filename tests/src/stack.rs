@@ -74,7 +74,7 @@ pub enum Store {
     /// The one inside this process.
     Embedded(S3Server),
     /// versitygw.
-    Versitygw(Versitygw),
+    Versitygw(Box<Versitygw>),
     /// None.
     Absent,
 }
@@ -137,7 +137,7 @@ impl Stack {
             }
             StoreChoice::Versitygw => {
                 progress("starting versitygw");
-                Store::Versitygw(Versitygw::start(tools, &folder.join("s3")).await?)
+                Store::Versitygw(Box::new(Versitygw::start(tools, &folder.join("s3")).await?))
             }
             StoreChoice::Absent => Store::Absent,
         };

@@ -220,9 +220,9 @@ async fn a_log_is_followed_from_before_its_job_runs_over_the_death_of_its_follow
         one.until(main.len()).await?;
         whole.until(main.len()).await?;
         feed.end();
-        ensure!(one.to_end().await? == main, "the log, and its end");
-        ensure!(resumed.to_end().await? == main[90_001..], "from where it was cut");
-        let whole = whole.to_end().await?;
+        ensure!(one.until_end().await? == main, "the log, and its end");
+        ensure!(resumed.until_end().await? == main[90_001..], "from where it was cut");
+        let whole = whole.until_end().await?;
         story.wait_done(&job).await?;
         let archive = archive(story, &job).await?;
         ensure!(whole == archive, "as the archive has it");
@@ -257,7 +257,7 @@ async fn twenty_megabytes_are_followed_byte_for_byte_while_followers_come_and_go
         let mut readers = Vec::new();
         for _ in 0..3 {
             let followed = Followed::begin(ask(story, &job, &of_main("&follow=true"), &[]).await?)?;
-            readers.push(tokio::spawn(followed.to_end()));
+            readers.push(tokio::spawn(followed.until_end()));
         }
         for (count, chunk) in main.chunks(2_000_000).enumerate() {
             if count % 4 == 2 {
@@ -295,8 +295,8 @@ async fn who_follows_a_job_that_is_dismissed_gets_its_log_and_the_end() {
         one.until(main.len()).await?;
         whole.until(main.len()).await?;
         ensure!(story.delete_at(0, &job).await?.status().as_u16() == 200, "dismissed");
-        ensure!(one.to_end().await? == main, "its log, and its end");
-        let whole = whole.to_end().await?;
+        ensure!(one.until_end().await? == main, "its log, and its end");
+        let whole = whole.until_end().await?;
         ensure!(whole == archive(story, &job).await?, "as the archive has it");
         Ok(())
     })
@@ -315,7 +315,7 @@ async fn who_follows_a_job_that_is_dismissed_before_it_runs_gets_an_empty_log() 
         let page = ask(story, &feed.job, "", &[("accept", "text/html")]).await?.text().await?;
         ensure!(page.contains("Nothing yet") && page.contains("http-equiv=\"refresh\""), "{page}");
         ensure!(story.delete_at(0, &feed.job).await?.status().as_u16() == 200, "dismissed");
-        ensure!(whole.to_end().await?.is_empty() && one.to_end().await?.is_empty(), "nothing");
+        ensure!(whole.until_end().await?.is_empty() && one.until_end().await?.is_empty(), "nothing");
         Ok(())
     })
     .await;
@@ -340,7 +340,7 @@ async fn without_a_bucket_there_is_what_the_follower_holds() {
         feed.print(b"last\n").await?;
         followed.until(held.len() + 5).await?;
         feed.end();
-        ensure!(followed.to_end().await? == [&held[..], b"last\n"].concat(), "to the end");
+        ensure!(followed.until_end().await? == [&held[..], b"last\n"].concat(), "to the end");
         let status = story.wait_done(&job).await?;
         let none = ask(story, &job, "", &[]).await?;
         ensure!(none.status().as_u16() == 404, "{}: {status}", none.status());

@@ -113,7 +113,7 @@ impl Followed {
     }
 
     /// Reads to its proper end: everything that has come.
-    pub(super) async fn to_end(mut self) -> Result<Vec<u8>> {
+    pub(super) async fn until_end(mut self) -> Result<Vec<u8>> {
         while let Some(chunk) = tokio::time::timeout(LIMIT, self.answer.chunk()).await.context("no end")?? {
             self.seen.extend_from_slice(&chunk);
         }

@@ -51,7 +51,7 @@ async fn the_logs_of_all_containers_and_pods_of_a_job_are_followed_as_its_archiv
         kill_follower(story).await?;
         story.stack.start_service(Service::Finalizer, 0, &[])?;
 
-        let whole = whole.to_end().await?;
+        let whole = whole.until_end().await?;
         let status = story.wait_done(&job).await?;
         ensure!(status["status"] == "failed", "{status}");
         let archive = story.archive(&job).await?;

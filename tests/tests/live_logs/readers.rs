@@ -90,7 +90,7 @@ async fn readers_have_a_number_a_time_and_a_speed() {
         let began = Instant::now();
         let second = ask(story, &job, "", &[]).await?;
         ensure!(second.status().as_u16() == 503 && !header(&second, "retry-after").is_empty(), "{}", second.status());
-        ensure!(first.to_end().await? == b"one\n", "what was there, then its time was over");
+        ensure!(first.until_end().await? == b"one\n", "what was there, then its time was over");
         ensure!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 
         let _stalled = came_in(story).await?;
