@@ -11,7 +11,15 @@ use end_to_end::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::DeleteParams};
-use protocol::{JobId, Manifest, names::objects};
+use protocol::{
+    JobId, Manifest,
+    job_id::Epoch,
+    ledger::{
+        self,
+        tail::{Answer, Question},
+    },
+    names::{objects, subjects},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
@@ -160,6 +168,39 @@ async fn killed(backend: Backend) {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_told_to_finish_too_early_goes_on_later() {
+    let setting = Setting::new(Backend::Local)
+        .with_processes(&process(&format!("echo first\n{UNTIL_TOLD}\necho last")))
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed-finished", setting, async |story| {
+        let job = submit(story).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let nats = async_nats::connect(story.stack.nats.url()).await?;
+        let subject = subjects::log_tail(&"talks".parse()?, &job);
+        let first = epoch(&nats, &subject, &Question::Finish).await?;
+        wait_until("another one follows it", LIMIT, || async {
+            let now = epoch(&nats, &subject, &Question::Logs).await?;
+            ensure!(now != first, "it is still {first:?}");
+            Ok(())
+        })
+        .await?;
+        fs::write(gate(story), "")?;
+        story.wait_done(&job).await?;
+        let (log, manifest) = whole_log(story, &job).await?;
+        assert_eq!(std::str::from_utf8(&log)?, "first\nlast\n");
+        assert_eq!(manifest.parts.len(), 2, "{manifest:?}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Under which epoch the follower writes that answers.
+async fn epoch(nats: &async_nats::Client, subject: &str, question: &Question) -> Result<Epoch> {
+    let answer = nats.request(subject.to_owned(), serde_json::to_vec(question)?.into()).await?;
+    Ok(ledger::header::<Answer>(&answer.payload)?.0.epoch)
 }
 
 #[tokio::test(flavor = "multi_thread")]

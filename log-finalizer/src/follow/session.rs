@@ -1,6 +1,6 @@
 //! All logs of one job: starts a reader for each container that has started, until the job is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use platform::{
     consume::{Delivery, Verdict},
@@ -134,12 +134,21 @@ impl Session {
         if over != Over::Stopped {
             self.tidy(store.as_ref()).await?;
         }
-        drop(self.progress);
+        drop(mem::take(&mut self.progress));
         // A record that is over takes no more progress, whoever tells it.
         if timeout(STOP_GRACE, teller).await.is_err() {
             debug!("the last progress was not told");
         }
-        Ok(if over == Over::Stopped { Verdict::Release } else { Verdict::Done })
+        match over {
+            Over::Stopped => Ok(Verdict::Release),
+            // Whoever asked for its end was mistaken.
+            Over::Ended if self.is_running().await? => Ok(Verdict::Later { after: SOON }),
+            Over::Ended | Over::Settled => Ok(Verdict::Done),
+        }
+    }
+
+    async fn is_running(&self) -> Result<bool, Failure> {
+        Ok(self.record().await?.is_some_and(|record| record.phase() == Phase::Running))
     }
 
     async fn record(&self) -> Result<Option<JobRecord>, Failure> {
