@@ -112,6 +112,8 @@ pub struct PodObservation {
     pub terminating: bool,
     /// When it ought to be gone, once its deletion was asked for.
     pub gone_by: Option<Timestamp>,
+    /// True once its phase is its last: nothing more will be said of how it ended.
+    pub phase_is_last: bool,
     /// Why Kubernetes itself ended it, if it did.
     pub disruption: Option<Disruption>,
     /// The pod's own reason, such as `Evicted`.

@@ -107,8 +107,10 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
             Some(pod) if is_lost(pod, now) => Some((lost(pod), true)),
             // The Job counts it as failed however it ends, and says so; its last words may not be those of its end.
             Some(pod) if pod.terminating => None,
-            Some(pod) if all_terminated(pod) || init_failed(pod) => match by_containers(pod) {
+            Some(pod) if all_terminated(pod) || init_failed(pod) => match pod_failure(pod) {
                 None => Some((success(), false)),
+                // Why Kubernetes ended it may come later than the ends of its containers, but no later than its last phase.
+                Some(_) if !pod.phase_is_last => None,
                 // Without retries the end of the pod is the end of the Job: there is no need to wait for its condition.
                 Some(outcome) if seen.retries == 0 => Some((outcome, false)),
                 Some(outcome) if is_older(finished(pod), now, REPLACED_WITHIN + start_deadline) => {
@@ -215,6 +217,12 @@ fn init_failed(pod: &PodObservation) -> bool {
                 && container.name != COMPANION_RESULTS
                 && matches!(container.state, ContainerState::Terminated { exit_code: 1.., .. })
         })
+}
+
+/// Why a pod failed whose containers have ended: what ended them counts more than how they took it.
+fn pod_failure(pod: &PodObservation) -> Option<Outcome> {
+    let by_containers = by_containers(pod)?;
+    Some(of_pod(pod).map_or(by_containers, |(reason, message)| outcome(Some(reason), None, message)))
 }
 
 /// The failure that a container's end tells; `None` when all ended well.
@@ -333,6 +341,7 @@ mod tests {
             created: at(0),
             terminating: false,
             gone_by: None,
+            phase_is_last: true,
             disruption: None,
             reason: None,
             message: None,
@@ -434,6 +443,21 @@ mod tests {
         let (why, message) = reason(judge(&failed, at(20), Duration::from_secs(20), DEADLINE));
         assert_eq!(why, Some(Reason::ExitCode));
         assert!(message.contains("exit code 3"), "{message}");
+    }
+
+    #[test]
+    fn a_pod_that_was_evicted_says_so_before_its_job_does_and_is_not_judged_before_it_can() {
+        let mut job = seen(JobState::Active, vec![container(false, ended(143, "Error"))]);
+        job.pods[0].phase_is_last = false;
+        assert!(matches!(judge(&job, at(20), Duration::from_secs(20), DEADLINE), Judgement::Running { .. }));
+        job.pods[0].phase_is_last = true;
+        (job.pods[0].reason, job.pods[0].message) = (Some("Evicted".into()), Some("the disk is full".into()));
+        let (why, message) = reason(judge(&job, at(20), Duration::from_secs(20), DEADLINE));
+        assert_eq!(why, Some(Reason::Evicted));
+        assert!(message.contains("the disk is full"), "{message}");
+        job.retries = 1;
+        assert!(matches!(judge(&job, at(20), Duration::from_secs(20), DEADLINE), Judgement::Retrying { message, .. }
+            if message.contains("evicted")));
     }
 
     #[test]

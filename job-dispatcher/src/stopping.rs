@@ -43,6 +43,7 @@ mod tests {
             created: now,
             terminating: false,
             gone_by: None,
+            phase_is_last: false,
             disruption: None,
             reason: None,
             message: None,

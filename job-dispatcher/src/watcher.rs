@@ -416,6 +416,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
             terminating: false,
             gone_by: None,
+            phase_is_last: false,
             disruption: None,
             reason: None,
             message: None,

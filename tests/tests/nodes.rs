@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
     cluster::OwnNode,
-    story::{Backend, Setting, Story, process_yaml, tell},
+    program::wait_until,
+    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, api::DeleteParams};
@@ -45,8 +46,28 @@ async fn goes_silent(story: &Story, node: &mut OwnNode) -> Result<()> {
     story.wait_for(&job, &["running"]).await?;
     node.die().await?;
     // The node's heartbeat is waited for for 50 s.
+    wait_until("the execution has ended", LIMIT, || async {
+        let status = story.status(&job).await?;
+        ensure!(
+            status["message"].as_str().is_some_and(|message| message.contains("DeletionByTaintManager")),
+            "{status}"
+        );
+        Ok(())
+    })
+    .await?;
     failed(story, &job, "NodeLost", "DeletionByTaintManager").await?;
     let archive = story.manifest(&job).await?.record.archive;
     ensure!(archive.state == ArchiveState::Gap, "{archive:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_fills_the_disk_of_the_real_node_beyond_its_limit_is_evicted_and_says_so() {
+    let script = "echo begun; head -c 33554432 /dev/zero > /tmp/filled; echo written; sleep 600 & wait";
+    let yaml = process_yaml("filling", script).replace("memory: 256Mi", "memory: 256Mi, ephemeral-storage: 8Mi");
+    tell("node-evicts", Setting::new(Backend::Real).with_processes(&yaml), async |story| {
+        let job = story.submit("filling", json!({})).await?;
+        failed(story, &job, "Evicted", "ephemeral local storage usage exceeds the total limit of containers 8Mi").await
+    })
+    .await;
 }

@@ -13,6 +13,7 @@ use kube::{
     Api, Client, Config, ResourceExt,
     api::{ListParams, LogParams, Patch, PatchParams},
     config::KubeConfigOptions,
+    core::response::Status,
 };
 use protocol::{
     JobId,
@@ -143,7 +144,7 @@ impl KubernetesPods {
         let opened = tokio::time::timeout(REQUEST_LIMIT, pods.log_stream(pod, &parameters)).await;
         let reader = match opened {
             Err(late) => return Err(PodsError::Log { container: name, source: Box::new(late) }),
-            Ok(Err(kube::Error::Api(status))) if is_gone(status.code) => {
+            Ok(Err(kube::Error::Api(status))) if is_gone(&status) => {
                 return Err(PodsError::LogGone { container: name, source: Box::new(kube::Error::Api(status)) });
             }
             Ok(Err(error)) => return Err(PodsError::Log { container: name, source: Box::new(error) }),
@@ -263,10 +264,10 @@ async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
     Ok(tokio::time::timeout(REQUEST_LIMIT, request).await??)
 }
 
-/// What is answered for a pod that is not there any more. 400 is none of these: the kubelet gives it for whatever keeps
-/// it from a log.
-fn is_gone(code: u16) -> bool {
-    matches!(code, 404 | 410)
+/// What is answered for a pod that is not there any more, or a container. 400 is what the kubelet gives for whatever keeps it from a
+/// log: only these words are those of a container that it knows nothing of any more, as after an eviction.
+fn is_gone(status: &Status) -> bool {
+    matches!(status.code, 404 | 410) || (status.code == 400 && status.message.ends_with("\" is terminated"))
 }
 
 fn gone_is_done<T>(answer: Result<T, Cause>, gone: &[u16]) -> Result<(), Cause> {
@@ -512,9 +513,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pod_that_is_not_there_has_no_log_for_ever() {
-        assert!(is_gone(404) && is_gone(410));
-        assert!([400, 403, 409, 429, 500, 502, 503, 504].into_iter().all(|code| !is_gone(code)));
+    fn only_a_pod_or_container_that_is_not_there_has_no_log_for_ever() {
+        let answer = |code: u16, words: &str| Status::failure(words, "").with_code(code);
+        assert!([404, 410].into_iter().all(|code| is_gone(&answer(code, "any"))));
+        assert!([400, 403, 409, 429, 500, 502, 503, 504].into_iter().all(|code| !is_gone(&answer(code, "any"))));
+        assert!(is_gone(&answer(400, "container \"c\" in pod \"p\" is terminated")));
+        assert!(!is_gone(&answer(400, "container \"c\" in pod \"p\" is waiting to start: PodInitializing")));
     }
 
     #[tokio::test]

@@ -123,6 +123,7 @@ fn observe_pod(pod: &Pod) -> Option<PodObservation> {
         created: created(pod.metadata.creation_timestamp.as_ref()),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         gone_by: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        phase_is_last: matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")),
         disruption,
         reason: status.and_then(|status| status.reason.clone()),
         message: status.and_then(|status| status.message.clone()),

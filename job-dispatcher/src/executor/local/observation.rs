@@ -17,6 +17,7 @@ pub(super) fn observe(level: &Level) -> Observation {
         created: job.created,
         terminating: level.deleted,
         gone_by: None,
+        phase_is_last: level.exit.is_some(),
         disruption: None,
         reason: None,
         message: None,
