@@ -36,7 +36,7 @@ use crate::{
 const READER: usize = 1024 * 1024;
 /// Bytes that one known part takes.
 const PART: usize = 256;
-/// More parts of a job are not read while it runs: some 20 GB.
+/// More parts of a job are not read while it runs: some 10 GB.
 const MOST_PARTS: usize = 20_000;
 /// How long memory is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use end_to_end::{
     program::wait_until,
     services::Service,
     stack::StoreChoice,
-    story::{Backend, LIMIT, Setting, Story, tell},
+    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
 use jiff::Timestamp;
 use protocol::{JobId, ledger::PartKey, names::objects};
@@ -21,7 +21,7 @@ use self::feed::{Feed, Followed, MAIN, ask, ask_by, header, lines};
 /// Small parts, soon.
 fn setting() -> Setting {
     Setting::new(Backend::Local)
-        .with_processes(&feed::process())
+        .with_processes(&[feed::process(), process_yaml("naps", "sleep 2")].concat())
         .with("QUAYSIDE_FINALIZER__LOG_PART_SIZE", "65536")
         .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1")
 }
