@@ -382,7 +382,61 @@ async fn tell_gone(store: &JobStore, job_id: &JobId, uid: &str) -> Result<Report
 mod tests {
     use protocol::job_record::ArchiveState;
 
+    use protocol::job_record::{HeldUp, Workload};
+
     use super::*;
+    use crate::executor::{JobState, PodObservation};
+
+    #[test]
+    fn only_who_sees_a_pod_says_that_nothing_holds_the_job_up_any_more() {
+        let now = Timestamp::now();
+        let id = JobId::generate(1);
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        let workload = Workload::new(ExecutorKind::Kubernetes, "n", "j");
+        record.workload = Some(Workload { job_uid: Some("uid".into()), ..workload });
+        record.held_up = Some(HeldUp { reason: Reason::QuotaExceeded, since: now, unknown: protocol::Unknown::new() });
+        record.attempt = 1;
+        let seen = Observation {
+            job_id: id,
+            process_id: None,
+            namespace: "n".into(),
+            job_name: "j".into(),
+            uid: "uid".into(),
+            terminating: false,
+            created: now,
+            state: JobState::Active,
+            suspended: false,
+            queue: None,
+            retries: 0,
+            uploads: None,
+            pods: vec![],
+            refused: None,
+        };
+        let stored = Stored { record, sequence: 1, event: Some(Event::Launching) };
+        let step = |seen: &Observation, judgement| {
+            next_step(&stored, seen, &judgement, ExecutorKind::Kubernetes, Duration::from_secs(100))
+        };
+        assert!(matches!(step(&seen, Judgement::Waiting), Step::Leave));
+        let pod = PodObservation {
+            name: "p".into(),
+            uid: "u".into(),
+            created: now,
+            terminating: false,
+            gone_by: None,
+            phase_is_last: false,
+            disruption: None,
+            reason: None,
+            message: None,
+            unschedulable: None,
+            containers: vec![],
+        };
+        let with_pod = Observation { pods: vec![pod], ..seen.clone() };
+        let Step::Write(Event::Progress, next) = step(&with_pod, Judgement::Waiting) else { panic!("not told") };
+        assert_eq!((next.held_up, next.message.as_deref()), (None, Some(LAUNCHED)));
+        let held = |why: &str| Judgement::HeldUp { reason: Reason::QuotaExceeded, why: why.into() };
+        let Step::Write(Event::Progress, next) = step(&seen, held("q")) else { panic!("not told") };
+        assert_eq!(next.held_up.map(|held_up| held_up.since), Some(now), "it is counted from when it began");
+    }
 
     fn message(step: Step) -> Option<String> {
         match step {

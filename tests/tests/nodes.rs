@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
-    cluster::OwnNode,
+    cluster::{NodeKind, OwnCluster, OwnNode},
     program::wait_until,
-    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
+    story::{Backend, LIMIT, Setting, Story, process_yaml, skips, tell},
 };
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use kube::{Api, api::DeleteParams};
 use protocol::job_record::ArchiveState;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::reasons::failed;
 
@@ -70,4 +70,47 @@ async fn a_pod_that_fills_the_disk_of_the_real_node_beyond_its_limit_is_evicted_
         failed(story, &job, "Evicted", "ephemeral local storage usage exceeds the total limit of containers 8Mi").await
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_while_the_kubelet_of_its_node_is_stopped_and_ends_well_with_its_whole_log() -> Result<()> {
+    const NAME: &str = "kubelet-stopped";
+    if skips(NAME, Backend::Real) {
+        return Ok(());
+    }
+    let mut own = OwnCluster::start(NAME, vec![NodeKind::Real]).await?;
+    let script = "for i in $(seq 20); do echo \"tick $i\"; sleep 1; done\n\
+                  echo PYGEOAPI_K8S_MANAGER_RESULT_START\necho '{\"ticks\": 20}'";
+    let setting = Setting::new(Backend::Real).with_processes(&process_yaml("ticking", script)).on(&own);
+    tell(NAME, setting, async |story| {
+        let job = story.submit("ticking", json!({})).await?;
+        story.wait_for(&job, &["running"]).await?;
+        own.cluster.kill("kubelet").await?;
+        // By then the container has ended, which nobody could tell.
+        let (_, client) = story.cluster()?;
+        let nodes = Api::<Node>::all(client.clone());
+        wait_until("the node is given up", LIMIT, || async {
+            let status = nodes.get(NodeKind::Real.node_name()).await?.status.context("no status")?;
+            let is_silent = |one: &NodeCondition| one.type_ == "Ready" && one.status == "Unknown";
+            ensure!(status.conditions.iter().flatten().any(is_silent), "not yet");
+            Ok(())
+        })
+        .await?;
+        let status = story.status(&job).await?;
+        ensure!(status["status"] == "running", "{status}");
+        own.cluster.start_again("kubelet")?;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "{status}");
+        let result: Value = story.get(&format!("/jobs/{job}/results")).await?.json().await?;
+        ensure!(result == json!({ "ticks": 20 }), "{result}");
+        let archive = story.archive(&job).await?;
+        let ticks: Vec<&str> = archive.lines().filter(|line| line.starts_with("tick ")).collect();
+        let expected: Vec<String> = (1..=20).map(|number| format!("tick {number}")).collect();
+        ensure!(ticks == expected, "{archive}");
+        let record = story.manifest(&job).await?.record;
+        ensure!(record.archive.state == ArchiveState::Stored, "{:?}", record.archive);
+        Ok(())
+    })
+    .await;
+    own.stop().await
 }
