@@ -380,9 +380,7 @@ async fn tell_gone(store: &JobStore, job_id: &JobId, uid: &str) -> Result<Report
 
 #[cfg(test)]
 mod tests {
-    use protocol::job_record::ArchiveState;
-
-    use protocol::job_record::{HeldUp, Workload};
+    use protocol::job_record::{ArchiveState, HeldUp, Workload};
 
     use super::*;
     use crate::executor::{JobState, PodObservation};
