@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn container(name: &str, init: bool) -> Container {
-        Container { name: name.into(), init, main: !init, started: true, running: false }
+        Container { name: name.into(), init, main: !init, started: true, running: false, ended: None }
     }
 
     #[test]

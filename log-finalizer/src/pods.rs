@@ -70,6 +70,8 @@ pub struct Container {
     pub started: bool,
     /// True while it runs: its log is not whole.
     pub running: bool,
+    /// When it ended, if it did and somebody says so.
+    pub ended: Option<Timestamp>,
 }
 
 /// What is written on the workload after the end.

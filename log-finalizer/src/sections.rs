@@ -70,7 +70,7 @@ impl Section {
 
 /// A container of a pod that is gone.
 fn container_of(of: &LogOf) -> Container {
-    Container { name: of.container.clone(), init: of.init, main: of.main, started: true, running: false }
+    Container { name: of.container.clone(), init: of.init, main: of.main, started: true, running: false, ended: None }
 }
 
 #[cfg(test)]
@@ -90,6 +90,7 @@ mod tests {
             main: place == 0,
             started: true,
             running: false,
+            ended: None,
         };
         Pod {
             name: name.into(),

@@ -547,8 +547,14 @@ pub(crate) struct FakePods {
 
 impl FakePods {
     fn new() -> Self {
-        let container =
-            |name: &str, init| Container { name: name.into(), init, main: !init, started: true, running: false };
+        let container = |name: &str, init| Container {
+            name: name.into(),
+            init,
+            main: !init,
+            started: true,
+            running: false,
+            ended: None,
+        };
         let pod = Pod {
             name: "pod-1".into(),
             created: None,

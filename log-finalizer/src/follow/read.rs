@@ -3,6 +3,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
 use platform::telemetry::chain;
 use protocol::{
     JobId,
@@ -28,6 +29,8 @@ const DEAD: u32 = 30;
 /// How long an open connection waits for room. Longer, and the log might be rotated twice meanwhile, which nobody could tell;
 /// read anew, it tells.
 const HOLD: Duration = Duration::from_secs(2);
+/// The clocks of a node and of this process may differ by so much.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Tries at the log of a container that has ended; then whoever stores the job goes on trying.
@@ -43,10 +46,10 @@ pub(super) struct Reader {
     place: Place,
     /// Told what the main container says of progress.
     progress: Option<(ProgressParser, watch::Sender<Option<Progress>>)>,
-    /// The last stream ended as streams do whose container ended, so that nothing is known to be missing.
-    is_clean: bool,
-    /// The container was seen to have ended since.
-    has_ended: bool,
+    /// When a stream ended as streams do whose container ended, and nothing came since.
+    clean: Option<Timestamp>,
+    /// The container was seen to have ended, and when.
+    ended: Option<Option<Timestamp>>,
     /// The last reading from a time on brought nothing but an error: some lines may be cut there.
     is_read_from_start: bool,
 }
@@ -63,7 +66,8 @@ enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Runs,
-    Ended,
+    /// When, if somebody says so.
+    Ended(Option<Timestamp>),
     Gone,
 }
 
@@ -88,18 +92,7 @@ impl Reader {
     ) -> Self {
         let place = mark.map_or_else(|| Place::Here(Tracker::default()), Place::Before);
         let progress = progress.map(|told| (ProgressParser::new(), told));
-        Self {
-            pods,
-            job,
-            workload,
-            of,
-            ring,
-            place,
-            progress,
-            is_clean: false,
-            has_ended: false,
-            is_read_from_start: false,
-        }
+        Self { pods, job, workload, of, ring, place, progress, clean: None, ended: None, is_read_from_start: false }
     }
 
     /// Reads until the container has ended, or it is to stop.
@@ -107,7 +100,7 @@ impl Reader {
         let end = tokio::select! {
             end = self.follow() => end,
             // The log of a deleted pod can't be read once more to make sure.
-            () = stop.cancelled() => if self.is_clean && self.has_ended { End::Ended } else { End::Stopped },
+            () = stop.cancelled() => if self.ended.is_some_and(|at| self.is_whole(at)) { End::Ended } else { End::Stopped },
         };
         if let Some((parser, progress)) = self.progress.take()
             && let Some(last) = parser.finish()
@@ -130,28 +123,30 @@ impl Reader {
                     continue;
                 }
             };
-            if state == State::Gone {
-                return if self.is_clean { End::Ended } else { End::Stopped };
-            }
-            self.has_ended = state == State::Ended;
+            self.ended = match state {
+                State::Runs => None,
+                State::Ended(at) => Some(at),
+                State::Gone => return if self.is_whole(None) { End::Ended } else { End::Stopped },
+            };
             let before = self.ring.state().read;
             let pass = self.pass(state == State::Runs).await;
             if self.ring.state().read > before {
-                (failures, last_tries) = (0, 0);
+                (failures, last_tries, self.clean) = (0, 0, None);
             }
             match (pass, state) {
                 (Ok(Pass::Full), _) => {
                     info!(container = %self.of.container, "the bucket is too slow for this log: it is read on later");
-                    self.is_clean = false;
                 }
-                (Ok(Pass::Silent), _) => self.is_clean = false,
+                (Ok(Pass::Silent), _) => {}
                 (Ok(Pass::End { is_met }), State::Runs) => {
-                    self.is_clean = is_met;
+                    if is_met {
+                        self.clean = Some(Timestamp::now());
+                    }
                     failures += 1;
                     pause(failures.min(4)).await;
                 }
                 (Ok(Pass::End { is_met }), _) => {
-                    if !is_met && !self.is_clean {
+                    if !is_met && !self.ended.is_some_and(|at| self.is_whole(at)) {
                         self.miss("the container ended, and the last line that was read is not in its log any more")
                             .await;
                     }
@@ -159,14 +154,13 @@ impl Reader {
                 }
                 (Err(error), State::Runs) => {
                     debug!(error = %chain(&error), "a log can't be followed now");
-                    self.is_clean = false;
                     failures += 1;
                     pause(failures).await;
                 }
                 (Err(error), _) => {
                     last_tries += 1;
                     if error.is_lasting() || last_tries >= LAST_TRIES {
-                        if self.is_clean {
+                        if self.ended.is_some_and(|at| self.is_whole(at)) {
                             debug!(error = %chain(&error), "the log is gone, after it was read to its end");
                             return End::Ended;
                         }
@@ -179,11 +173,20 @@ impl Reader {
         }
     }
 
+    /// True where the last stream ended as it does when its container ends, which was then: a log that was rotated away since held
+    /// nothing that was not read.
+    fn is_whole(&self, ended: Option<Timestamp>) -> bool {
+        self.clean.is_some_and(|clean| is_end(clean, ended))
+    }
+
     async fn look(&self) -> Result<State, PodsError> {
         let pods = self.pods.of(&self.workload)?.pods(&self.job, &self.workload).await?;
         let Some(pod) = pods.iter().find(|pod| pod.name == self.of.pod) else { return Ok(State::Gone) };
         let own = pod.containers.iter().find(|container| container.name == self.of.container);
-        Ok(if own.is_some_and(|container| container.running) { State::Runs } else { State::Ended })
+        Ok(match own {
+            Some(container) if container.running => State::Runs,
+            own => State::Ended(own.and_then(|container| container.ended)),
+        })
     }
 
     /// Reads the log once, from where it was left.
@@ -284,7 +287,7 @@ impl Reader {
         }
     }
 
-    fn gap(&self, why: &str, before: Option<jiff::Timestamp>) -> Gap {
+    fn gap(&self, why: &str, before: Option<Timestamp>) -> Gap {
         Gap {
             at: Some(self.ring.state().read),
             after: self.mark().map(|mark| mark.time),
@@ -294,7 +297,26 @@ impl Reader {
     }
 }
 
+/// True where a stream that ended at `clean` can have ended because its container did. Clocks differ, and times of ends are whole
+/// seconds.
+fn is_end(clean: Timestamp, ended: Option<Timestamp>) -> bool {
+    ended.is_none_or(|ended| ended.duration_since(clean) <= CLOCKS)
+}
+
 async fn pause(failures: u32) {
     let pause = Duration::from_millis(100 << failures.min(10));
     tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_ended_long_before_its_container_was_not_the_whole_log() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(is_end(at(100), Some(at(99))) && is_end(at(100), Some(at(100))) && is_end(at(100), Some(at(105))));
+        assert!(is_end(at(1000), Some(at(100))), "the status came late");
+        assert!(is_end(at(100), None) && !is_end(at(100), Some(at(106))));
+    }
 }

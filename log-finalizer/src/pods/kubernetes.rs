@@ -337,12 +337,17 @@ fn pod_of(pod: &KubePod) -> Pod {
         let own = statuses.into_iter().flatten().find(|status| status.name == name);
         may_run && own.and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some())
     };
+    let ended = |name: &str, statuses: Option<&Vec<ContainerStatus>>| {
+        let own = statuses.into_iter().flatten().find(|status| status.name == name)?;
+        Some(own.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
+    };
     let spec = pod.spec.clone().unwrap_or_default();
     let container = |init: bool, main: bool, spec: ContainerSpec| {
         let statuses = if init { &status.init_container_statuses } else { &status.container_statuses };
         Container {
             started: started(&spec.name, statuses.as_ref()),
             running: running(&spec.name, statuses.as_ref()),
+            ended: ended(&spec.name, statuses.as_ref()),
             name: spec.name,
             init,
             main,

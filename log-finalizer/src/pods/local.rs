@@ -87,8 +87,14 @@ impl FolderOf {
         let has_start = read_of::<Started>(&self.folder.started(), &job.uid)?.is_some();
         // In the rare case that the start could not be written, the end tells it.
         let started = has_start || exit.as_ref().is_some_and(|exit| exit.started.is_some());
-        let main =
-            Container { name: job.container, init: false, main: true, started, running: started && exit.is_none() };
+        let main = Container {
+            name: job.container,
+            init: false,
+            main: true,
+            started,
+            running: started && exit.is_none(),
+            ended: exit.as_ref().map(|exit| exit.finished),
+        };
         let may_start = exit.is_none() && !fs::exists(self.folder.deleted(&job.uid))?;
         let (name, created) = (pod_name(&job.job_name), Some(job.created));
         Ok(Some(Pod { name, created, containers: vec![main], may_start, is_deleted: false }))
