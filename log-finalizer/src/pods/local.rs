@@ -478,7 +478,9 @@ mod tests {
             main: true,
             started: true,
             running: false,
+            ended: pod.containers[0].ended,
         };
+        assert!(main.ended.is_some());
         assert_eq!(pod.containers, [main]);
     }
 
