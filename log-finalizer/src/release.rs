@@ -1,5 +1,5 @@
-//! After the seal, in this order: the manifest that counts, the annotations on the workload, the pod's release. Each step
-//! can be repeated.
+//! After the seal, in this order: the manifest that counts, the annotations on the workload, the pod's release, what followers
+//! stored. Each step can be repeated.
 
 use platform::{
     object_store::{ObjectStore, StoreError},
@@ -38,8 +38,8 @@ pub(crate) async fn first(
             kept => kept?,
         }
     }
-    drop_parts(finalizer, record).await?;
-    let_go(finalizer, record, annotations).await
+    let_go(finalizer, record, annotations).await?;
+    drop_parts(finalizer, record).await
 }
 
 /// For a record that was sealed before, by whomever: whatever is missing is done.
@@ -52,8 +52,8 @@ pub(crate) async fn again(finalizer: &Finalizer, record: &JobRecord) -> Result<(
         },
         None => None,
     };
-    drop_parts(finalizer, record).await?;
-    let_go(finalizer, record, annotations).await
+    let_go(finalizer, record, annotations).await?;
+    drop_parts(finalizer, record).await
 }
 
 /// Writes the manifest if it is not there, and reads what is to be written on the workload.

@@ -77,8 +77,13 @@ async fn jobs_of_the_original_are_finalized_listed_and_readable_under_their_ids(
             ensure!(status["status"] == "successful" && status["processID"] == PROCESS, "{status}");
             ensure!(result(story, job).await? == ("text/csv".to_owned(), "a,b\n".to_owned()));
             ensure!(story.archive(job).await?.ends_with("PYGEOAPI_K8S_MANAGER_RESULT_START\na,b\n"));
-            let annotated = jobs.get(&name(job)).await?;
-            ensure!(annotated.annotations()[names::ANNOTATION_RESULT_VALUE] == "a,b\n", "{annotated:?}");
+            let annotated = wait_until("its Job says what came out", LIMIT, || async {
+                let annotated = jobs.get(&name(job)).await?;
+                let value = annotated.annotations().get(names::ANNOTATION_RESULT_VALUE);
+                ensure!(value.is_some_and(|value| value == "a,b\n"), "{annotated:?}");
+                Ok(annotated)
+            })
+            .await?;
             let shown = &annotated.annotations()[names::ANNOTATION_PARAMETERS];
             ensure!(!shown.contains("hush") && status["parameters"] == *shown, "{status} {shown}");
         }

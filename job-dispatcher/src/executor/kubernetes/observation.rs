@@ -23,7 +23,8 @@ pub(super) fn observe<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>) -> Opt
     let uid = job.uid()?;
     let pods = pods.filter(|pod| belongs_to(pod, &uid) && !is_of_earlier_spell(pod, job));
     let mut pods: Vec<PodObservation> = pods.filter_map(observe_pod).collect();
-    pods.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    // Times of creation are whole seconds: of two pods of the same one, that which was deleted made room for the other.
+    pods.sort_by(|a, b| (a.created, !a.terminating, &a.name).cmp(&(b.created, !b.terminating, &b.name)));
     Some(Observation {
         job_id: job_id(job)?,
         process_id: job.annotations().get(names::ANNOTATION_PROCESS_ID).and_then(|id| id.parse().ok()),
@@ -182,6 +183,32 @@ mod tests {
         let seen = seen(json!({}), json!({}));
         assert!(seen.suspended);
         assert_eq!(seen.queue.as_deref(), Some("a-queue"));
+    }
+
+    #[test]
+    fn of_pods_of_the_same_second_the_one_that_was_deleted_is_the_earlier() {
+        let job: Job = serde_json::from_value(json!({
+            "metadata": { "name": "j", "namespace": "n", "uid": "job-uid", "labels": { names::LABEL_JOB_ID: JobId::generate(1) } },
+            "status": { "conditions": [{ "type": "Complete", "status": "True" }] },
+        }))
+        .unwrap();
+        let pod = |name: &str, more: Value| -> Pod {
+            let mut pod = json!({
+                "metadata": {
+                    "name": name, "uid": name, "creationTimestamp": "2026-01-01T00:00:10Z",
+                    "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "job-uid" }],
+                },
+                "spec": { "containers": [{ "name": "main" }] },
+            });
+            pod["metadata"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(pod).unwrap()
+        };
+        let deleted = json!({ "deletionTimestamp": "2026-01-01T00:00:20Z" });
+        for pods in [[pod("z", deleted.clone()), pod("a", json!({}))], [pod("z", json!({})), pod("a", deleted.clone())]]
+        {
+            let last = observe(&job, pods.iter()).unwrap().pods.pop().unwrap();
+            assert!(!last.terminating, "{}", last.name);
+        }
     }
 
     #[test]
