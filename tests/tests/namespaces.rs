@@ -2,12 +2,15 @@
 
 use anyhow::{Result, ensure};
 use end_to_end::{
-    cluster::{Namespace, NodeKind, client_of_run, deployed_rules_elsewhere},
+    cluster::{Namespace, NodeKind, client_of_run, deployed_rules_elsewhere, permissions::GRANTED_ELSEWHERE},
     program::wait_until,
     services::Service,
     story::{Backend, LIMIT, Setting, Story, process_yaml, skips, tell},
 };
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Pod, ResourceQuota},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams},
@@ -19,13 +22,15 @@ use protocol::{
 };
 use serde_json::json;
 
+use crate::reasons::object;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_run_where_their_process_says_and_a_namespace_that_cannot_be_watched_stops_no_other() -> Result<()> {
     if skips("namespaces", Backend::Simulated) {
         return Ok(());
     }
     let client = client_of_run().await?;
-    let one = Namespace::create(&client, "one", NodeKind::Simulated).await?;
+    let one = Namespace::create(&client, GRANTED_ELSEWHERE, NodeKind::Simulated).await?;
     let two = Namespace::create(&client, "two", NodeKind::Simulated).await?;
     let of = |id: &str, options: &str| {
         process_yaml(id, "true").replace("      resources:\n", &format!("{options}      resources:\n"))
@@ -57,6 +62,7 @@ async fn jobs_run_where_their_process_says_and_a_namespace_that_cannot_be_watche
             assert_eq!(story.manifest(&job).await?.record.archive.state, ArchiveState::Stored);
             ensure!(is_in(&client, &one, &job).await? == (process == "in-one"), "{process} is elsewhere");
         }
+        held_up(story, &client, &one).await?;
         cancelled(story, &client, &one).await?;
         abandoned(&client, &one).await?;
         forbidden_then_granted(story, &client, &two).await
@@ -80,6 +86,25 @@ async fn start(story: &mut Story, one: &Namespace) -> Result<()> {
 async fn is_in(client: &Client, namespace: &Namespace, job: &JobId) -> Result<bool> {
     let of_job = ListParams::default().labels(&format!("{LABEL_JOB_ID}={job}"));
     Ok(!Api::<Job>::namespaced(client.clone(), namespace.name()).list(&of_job).await?.items.is_empty())
+}
+
+/// Why a Job has no pod is told in its own namespace.
+async fn held_up(story: &Story, client: &Client, one: &Namespace) -> Result<()> {
+    let quota = object(json!({ "metadata": { "name": "no-pods" }, "spec": { "hard": { "pods": "0" } } }))?;
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), one.name());
+    quotas.create(&PostParams::default(), &quota).await?;
+    let job = story.submit("in-one", json!({})).await?;
+    wait_until("the job says which quota it waits for", LIMIT, || async {
+        let status = story.status(&job).await?;
+        let message = status["message"].as_str().unwrap_or_default();
+        ensure!(status["reason"] == "QuotaExceeded" && message.contains("exceeded quota: no-pods"), "{status}");
+        Ok(())
+    })
+    .await?;
+    quotas.delete("no-pods", &DeleteParams::default()).await?;
+    let status = story.wait_done(&job).await?;
+    ensure!(status["status"] == "successful", "{status}");
+    Ok(())
 }
 
 async fn cancelled(story: &Story, client: &Client, one: &Namespace) -> Result<()> {
