@@ -1,22 +1,35 @@
 //! A log larger than the finalizer's memory.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
+    program::wait_until,
     services::Service,
+    stack::StoreChoice,
     story::{Backend, Setting, Story, process_yaml, tell},
 };
 use futures::TryStreamExt;
 use serde_json::json;
 
 const MIB: u64 = 1024 * 1024;
-const SIZE: u64 = 200 * MIB;
+const SIZE: u64 = 1024 * MIB;
+/// A gibibyte is written and read three times, beside other stories.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_megabytes_of_log_are_archived_whole_in_bounded_memory() {
+async fn one_line_of_a_gibibyte_without_an_end_is_archived_whole_in_bounded_memory() {
     let script = format!("head -c {SIZE} /dev/zero | tr '\\0' 'x'");
-    tell("large-log", Setting::new(Backend::Local).with_processes(&process_yaml("talks", &script)), async |story| {
+    let mut setting = Setting::new(Backend::Local).with_processes(&process_yaml("talks", &script));
+    setting.store = StoreChoice::Versitygw;
+    tell("large-log", setting, async |story| {
         let job = story.submit("talks", json!({})).await?;
-        let status = story.wait_done(&job).await?;
+        let status = wait_until("the log is archived", PATIENCE, || async {
+            let status = story.status(&job).await?;
+            ensure!(status["status"] != "accepted" && status["status"] != "running", "{status}");
+            Ok(status)
+        })
+        .await?;
         assert_eq!(status["status"], "successful", "{status}");
         let manifest = story.manifest(&job).await?;
         assert_eq!(manifest.containers.iter().map(|container| container.size).sum::<u64>(), SIZE);
@@ -68,6 +81,6 @@ fn little_memory(story: &mut Story) -> Result<()> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
     let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse()?;
-    ensure!(peak * 1024 < 64 * MIB, "the finalizer used {peak} kB at its peak");
+    ensure!(peak * 1024 < 96 * MIB, "the finalizer used {peak} kB at its peak");
     Ok(())
 }
