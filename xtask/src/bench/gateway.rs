@@ -25,8 +25,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a stack of the bench is started with; the configuration is written into its folder.
 pub(super) fn options(folder: &Path, executor: ExecutorChoice) -> Result<Options> {
+    options_to_run(folder, executor, "echo ran\necho PYGEOAPI_K8S_MANAGER_RESULT_START\necho '{}'")
+}
+
+/// The same, with another script for where containers run.
+pub(super) fn options_to_run(folder: &Path, executor: ExecutorChoice, script: &str) -> Result<Options> {
     fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-    let script = "echo ran\necho PYGEOAPI_K8S_MANAGER_RESULT_START\necho '{}'";
     let setting = Setting::new(Backend::Simulated).with_processes(&process_yaml(PROCESS, script));
     let config = folder.join("config.yaml");
     fs::write(&config, setting.config.unwrap_or_default())?;

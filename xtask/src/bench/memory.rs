@@ -19,7 +19,7 @@ pub(super) struct Memory {
     /// What of it belongs to no file.
     anonymous: f64,
     /// The most that was resident so far.
-    peak: f64,
+    pub(super) peak: f64,
 }
 
 /// Memory of each service now.
