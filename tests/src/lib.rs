@@ -20,4 +20,5 @@ pub mod s3_server;
 pub mod services;
 pub mod stack;
 pub mod story;
+pub mod strays;
 pub mod tools;

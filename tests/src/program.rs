@@ -16,6 +16,8 @@ use rustix::process::{Pid, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 
+use crate::strays;
+
 /// How long a dropped program may take to stop before it is killed.
 const GRACE_ON_DROP: Duration = Duration::from_secs(3);
 
@@ -87,6 +89,11 @@ impl Launch {
             .open(&self.log)
             .with_context(|| format!("{} can't be opened", self.log.display()))?;
         self.command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // Also into an environment that was cleared.
+        let is_told = self.command.as_std().get_envs().any(|(name, _)| name == strays::VARIABLE);
+        if let Some(run) = std::env::var_os(strays::VARIABLE).filter(|_| !is_told) {
+            self.command.env(strays::VARIABLE, run);
+        }
         // Its own group, so that Ctrl-C at the terminal reaches only the command that started it.
         self.command.process_group(0);
         let (child, pid) = self.start()?;

@@ -32,7 +32,8 @@ use crate::{
     },
     program::wait_until,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
-    tools::{self, Tool, target_directory, workspace_directory},
+    strays,
+    tools::{self, Tool, workspace_directory},
 };
 
 /// What runs the jobs of a story.
@@ -215,7 +216,7 @@ pub async fn tell(name: &str, setting: Setting, body: impl AsyncFnOnce(&mut Stor
     if skips(name, setting.backend) {
         return;
     }
-    let folder = target_directory().join("quayside-test").join(name);
+    let folder = strays::folder().join(name);
     let outcome = tell_in(&folder, setting, body).await;
     match outcome {
         Ok(()) => {

@@ -10,19 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use end_to_end::{
     cluster::ControllerLimits,
     services,
     tools::{self, Tool, Tools, target_directory, workspace_directory},
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     bed::Bed,
     report::{Report, Run},
 };
+use crate::{interrupt::interrupted, lock};
 
 mod accepts;
 mod audit;
@@ -35,6 +35,7 @@ mod gateway;
 mod jobs;
 mod latency;
 mod lists;
+mod logs;
 mod memory;
 mod report;
 mod statistics;
@@ -70,6 +71,8 @@ enum Topic {
     Lists,
     /// Live jobs at one time out of many that wait, beside how many may be.
     Cap,
+    /// A log that is printed as fast as can be: lines a second, and what they take of a finalizer's memory.
+    Logs,
 }
 
 /// How much of everything.
@@ -84,6 +87,7 @@ struct Sizes {
     listed_jobs: usize,
     /// Jobs, and how many of them may be live at one time.
     capped_jobs: (usize, usize),
+    log_lines: usize,
     settle: Duration,
 }
 
@@ -97,6 +101,7 @@ impl Sizes {
         latency_jobs: 100,
         listed_jobs: 100_000,
         capped_jobs: (2000, 200),
+        log_lines: 20_000_000,
         settle: Duration::from_secs(5),
     };
     const QUICK: Self = Self {
@@ -108,6 +113,7 @@ impl Sizes {
         latency_jobs: 12,
         listed_jobs: 10_000,
         capped_jobs: (200, 20),
+        log_lines: 1_000_000,
         settle: Duration::from_secs(2),
     };
 }
@@ -121,8 +127,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         return Err(in_release());
     }
     let folder = target_directory().join("quayside-bench");
-    fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
-    let _lock = lock(&folder)?;
+    // One bench a folder, and better one a machine.
+    let _lock = lock::take(&folder, "bench", "wait for it, or stop it")?;
     let mut report = Report::new(Run::now(arguments.quick, arguments.only.is_some()));
     let started = Instant::now();
     let work = folder.join("work");
@@ -155,6 +161,9 @@ async fn measure(arguments: &Arguments, work: &Path, report: &mut Report) -> Res
     clear(work)?;
     if asked(Topic::Accepts) {
         accepts::measure(&work.join("accepts"), &tools, &sizes, report).await?;
+    }
+    if asked(Topic::Logs) {
+        logs::measure(&work.join("logs"), &tools, sizes.log_lines, report).await?;
     }
     if [Topic::Jobs, Topic::Latency, Topic::Memory, Topic::Requests].into_iter().any(asked) {
         on_raised(&work.join("raised"), &tools, &sizes, &asked, report).await?;
@@ -232,25 +241,6 @@ fn in_release() -> anyhow::Error {
         .args(std::env::args_os().skip(1))
         .exec();
     anyhow::Error::new(error).context("cargo can't be started; install Rust from rustup.rs")
-}
-
-/// One bench a folder, and better one a machine.
-fn lock(folder: &Path) -> Result<fs::File> {
-    let file = fs::File::create(folder.join("lock"))?;
-    if file.try_lock().is_err() {
-        bail!("another cargo xtask bench uses {}", folder.display());
-    }
-    Ok(file)
-}
-
-async fn interrupted() -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    bail!("interrupted")
 }
 
 fn clear(work: &Path) -> Result<()> {

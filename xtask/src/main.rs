@@ -8,6 +8,8 @@ mod bench;
 mod cluster;
 mod docs;
 mod fuzz;
+mod interrupt;
+mod lock;
 mod test;
 mod tools;
 mod up;

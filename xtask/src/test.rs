@@ -1,16 +1,22 @@
 //! `cargo xtask test`: every test, with the servers and the cluster that they need.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use end_to_end::{
     chromium,
     cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind, permissions},
     python, services,
     story::NODES_VARIABLE,
+    strays,
     tools::{self, Tool, target_directory},
 };
+
+use crate::{interrupt::interrupted, lock};
 
 /// What can be asked of `test`.
 #[derive(Args, Debug)]
@@ -26,12 +32,34 @@ pub(crate) struct Test {
 /// Set where nothing may be left out: CI.
 const REQUIRE_ALL: &str = "QUAYSIDE_REQUIRE_ALL";
 
-/// Runs them; what fails, fails the command.
+/// Runs them; what fails, fails the command. Ctrl-C and SIGTERM end it with all that it started.
 ///
 /// # Errors
 /// When a test fails, or something that they need can't be had.
 pub(crate) async fn run(test: Test) -> Result<()> {
-    let say = |line: &str| println!("- {line}");
+    let run = strays::folder();
+    let _lock = lock::take(&run, "test", "wait for it, or stop it")?;
+    // A run before this one may have been killed.
+    Cluster::clear(&cluster_directory()).await?;
+    end_strays(&run).await?;
+    let outcome = tokio::select! {
+        outcome = run_all(&test) => outcome,
+        // The cluster ends with the dropped future.
+        outcome = interrupted() => outcome,
+    };
+    let ended = end_strays(&run).await;
+    outcome.and(ended)
+}
+
+async fn end_strays(run: &Path) -> Result<()> {
+    match strays::end(run).await? {
+        0 => {}
+        count => say(&format!("ended {count} processes that stories left")),
+    }
+    Ok(())
+}
+
+async fn run_all(test: &Test) -> Result<()> {
     let started = Instant::now();
     let is_all_required = std::env::var_os(REQUIRE_ALL).is_some();
     if test.only.is_none() {
@@ -58,13 +86,18 @@ pub(crate) async fn run(test: Test) -> Result<()> {
     arguments.extend(["--test-threads", &jobs]);
     arguments.extend(test.only.as_deref());
     say("stories");
-    let outcome = cargo(&arguments, &[(KUBECONFIG_VARIABLE, &kubeconfig), (NODES_VARIABLE, &nodes.join(","))]).await;
+    let kept = strays::folder();
+    let variables = [
+        (KUBECONFIG_VARIABLE, kubeconfig.as_str()),
+        (NODES_VARIABLE, &nodes.join(",")),
+        (strays::VARIABLE, &kept.display().to_string()),
+    ];
+    let outcome = cargo(&arguments, &variables).await;
     let has_all = test.only.is_none() && cluster.nodes().contains(&NodeKind::Real);
     let outcome = outcome.and_then(|()| match cluster.audit_log().filter(|_| has_all) {
         Some(log) => permissions::check(&log).map(|told| told.iter().for_each(|line| say(line))),
         None => Ok(()),
     });
-    let kept = target_directory().join("quayside-test");
     if outcome.is_err() {
         keep_cluster_logs(cluster.dir(), &kept.join("cluster-logs")).ok();
     }
@@ -74,11 +107,15 @@ pub(crate) async fn run(test: Test) -> Result<()> {
     Ok(())
 }
 
+fn cluster_directory() -> PathBuf {
+    target_directory().join("quayside-test-cluster")
+}
+
 /// One control plane for the whole run, with a simulated and a real node. Where a real one can't be had, its stories are
 /// left out, and that is said; unless nothing may be left out.
 async fn start_cluster(is_all_required: bool, progress: tools::Progress<'_>) -> Result<Cluster> {
     let options = |nodes| cluster::Options {
-        dir: target_directory().join("quayside-test-cluster"),
+        dir: cluster_directory(),
         nodes,
         controllers: ControllerLimits::Raised,
         audit: true,
@@ -96,14 +133,8 @@ async fn start_cluster(is_all_required: bool, progress: tools::Progress<'_>) -> 
 async fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     let mut command = services::cargo();
     command.args(arguments).envs(environment.iter().copied());
-    let mut child = command.spawn().context("cargo can't be started; install Rust from rustup.rs")?;
-    let status = tokio::select! {
-        status = child.wait() => status?,
-        _ = tokio::signal::ctrl_c() => {
-            child.wait().await?;
-            bail!("interrupted");
-        }
-    };
+    let status =
+        command.kill_on_drop(true).status().await.context("cargo can't be started; install Rust from rustup.rs")?;
     ensure!(status.success(), "cargo {} failed", arguments.join(" "));
     Ok(())
 }
@@ -117,4 +148,8 @@ fn keep_cluster_logs(cluster: &Path, kept: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn say(line: &str) {
+    println!("- {line}");
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use end_to_end::{
     cluster::{self, Cluster, ControllerLimits, Forward, Namespace, NodeKind},
@@ -16,8 +16,11 @@ use end_to_end::{
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     tools::{self, Tool, target_directory, workspace_directory},
 };
-use protocol::{configuration::Configuration, names::environment};
+use protocol::{configuration::Configuration, names::environment, process::ProcessDefinition};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::lock;
 
 /// What can be asked of `up`.
 #[derive(Args, Debug)]
@@ -122,8 +125,7 @@ impl Everything {
 async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
     let data = up.data.clone().unwrap_or_else(|| target_directory().join("quayside"));
     let data = std::path::absolute(&data)?;
-    fs::create_dir_all(&data).with_context(|| format!("{} can't be made", data.display()))?;
-    let lock = lock(&data)?;
+    let lock = lock::take(&data, "up", "stop it, or choose another folder with --data")?;
     for replica in 0..up.replicas {
         let port = up.port.checked_add(replica).context("--port and --replicas: there are no ports above 65535")?;
         TcpListener::bind(("127.0.0.1", port))
@@ -133,7 +135,7 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
         Some(file) => std::path::absolute(file)?,
         None => workspace_directory().join("quayside-config.yaml"),
     };
-    check_configuration(&config, up.port)?;
+    let configuration = read_configuration(&config, up.port)?;
     if up.fresh {
         say("starting empty");
         forget(&data)?;
@@ -170,7 +172,8 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
         (Some((_, kubeconfig)), Some(ClusterKind::Real), Some(port)) => Some(Forward::start(kubeconfig, port)?),
         _ => None,
     };
-    describe(up, &stack, &token, is_local);
+    let hint = configuration.processes.values().next().map(|process| hint(process, &token));
+    describe(up, &stack, &token, is_local, hint.as_deref());
     *running = Some(Everything {
         stack,
         _forward: forward,
@@ -181,27 +184,26 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
     Ok(())
 }
 
-/// One `up` a folder: two would write into each other's stores.
-fn lock(data: &Path) -> Result<fs::File> {
-    let file = fs::File::create(data.join("lock"))?;
-    if file.try_lock().is_err() {
-        bail!("another cargo xtask up uses {}; stop it, or choose another folder with --data", data.display());
-    }
-    Ok(file)
-}
-
-fn check_configuration(file: &Path, port: u16) -> Result<()> {
+fn read_configuration(file: &Path, port: u16) -> Result<Configuration> {
     let text = fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display()))?;
     let variables = |name: &str| match name {
         "QUAYSIDE_URL" => Some(format!("http://127.0.0.1:{port}")),
         "QUAYSIDE_PORT" => Some(port.to_string()),
         _ => std::env::var(name).ok(),
     };
-    let (_, warnings) = Configuration::read(&text, &file.display().to_string(), &variables)?;
+    let (configuration, warnings) = Configuration::read(&text, &file.display().to_string(), &variables)?;
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
-    Ok(())
+    Ok(configuration)
+}
+
+/// How to execute a process, as far as it does not depend on what was started: the end of a command line.
+fn hint(process: &ProcessDefinition, token: &str) -> String {
+    let example = process.description.example.clone().unwrap_or_else(|| json!({ "inputs": {} }));
+    let token = if process.check_auth { format!(" -H 'Authorization: Bearer {token}'") } else { String::new() };
+    let body = example.to_string().replace('\'', "'\\''");
+    format!("/processes/{}/execution -H 'Content-Type: application/json'{token} \\\n    -d '{body}'", process.id)
 }
 
 /// Removes what earlier starts kept, and nothing else that may be in the folder.
@@ -281,7 +283,7 @@ async fn start_cluster(kind: ClusterKind, folder: PathBuf) -> Result<(Option<Clu
     Ok((Some(cluster), kubeconfig))
 }
 
-fn describe(up: &Up, stack: &Stack, token: &str, is_local: bool) {
+fn describe(up: &Up, stack: &Stack, token: &str, is_local: bool, hint: Option<&str>) {
     let url = stack.url(0);
     let nats = stack.nats.url();
     let mut text = format!("\nQuayside is up\n\n  gateway   {url}\n");
@@ -302,10 +304,11 @@ fn describe(up: &Up, stack: &Stack, token: &str, is_local: bool) {
     if is_local {
         text += "\nJobs run as child processes of this machine: the images are ignored.\n";
     }
+    if let Some(hint) = hint {
+        text += &format!("\nTry it:\n\n  curl -X POST {url}{hint}\n");
+    }
     text += &format!(
-        "\nTry it:\n\n  curl -X POST {url}/processes/hello-world-k8s/execution -H 'Content-Type: application/json' \\\n    \
-         -d '{{\"inputs\": {{\"message\": \"Am I in TV, now?\", \"name\": \"John Doe\"}}}}'\n\n\
-         Watch the events of every job:\n\n  nats --server {nats} sub --stream JOBS --new 'jobs.>'\n\n\
+        "\nWatch the events of every job:\n\n  nats --server {nats} sub --stream JOBS --new 'jobs.>'\n\n\
          Ctrl-C stops all of it.\n"
     );
     println!("{text}");

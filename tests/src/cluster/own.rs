@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Cluster, ControllerLimits, NodeKind, Options};
-use crate::tools::target_directory;
+use crate::strays;
 
 /// One at a time: a cluster takes much of a small machine.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -28,7 +28,7 @@ impl OwnCluster {
     /// When it can't be started.
     pub async fn start(story: &str, nodes: Vec<NodeKind>) -> Result<Self> {
         let turn = TURN.lock().await;
-        let folder = target_directory().join("quayside-test").join(format!("{story}-cluster"));
+        let folder = strays::folder().join(format!("{story}-cluster"));
         // What a run that was cut short left.
         Cluster::clear(&folder).await?;
         let options = Options { dir: folder.clone(), nodes, controllers: ControllerLimits::Raised, audit: false };
