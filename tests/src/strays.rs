@@ -18,7 +18,7 @@ use crate::{
     tools::target_directory,
 };
 
-/// The variable. Its value is the [folder](folder) of the run's stories, so that runs of other workspaces are left alone.
+/// The variable. Its value is the [folder] of the run's stories, so that runs of other workspaces are left alone.
 pub const VARIABLE: &str = "QUAYSIDE_TEST_RUN";
 
 /// How long what is asked to end may take before it is killed.
