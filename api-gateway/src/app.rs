@@ -1,17 +1,13 @@
-//! What every request works with, and the server around the routes.
+//! What every request works with, and what is around the routes.
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    net::{TcpListener, ToSocketAddrs},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use actix_cors::Cors;
 use actix_web::{
-    App, Error, HttpServer,
+    App, Error,
     body::MessageBody,
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::{Condition, NormalizePath, from_fn},
@@ -19,13 +15,13 @@ use actix_web::{
 };
 use platform::job_store::JobStore;
 use protocol::configuration::Configuration;
-use tokio::{net::TcpSocket, runtime::Handle, sync::Semaphore};
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, audit::Audit, callbacks::Callbacks, index::Index, jobs::Jobs, links::Urls, logs::Logs,
-    memory::Memory, metrics::Metrics, peer, rates::Rates, references::References, representation, requests,
-    results::Values, routes, settings::GatewaySettings, validate::Schemas,
+    memory::Memory, metrics::Metrics, rates::Rates, references::References, representation, requests, results::Values,
+    routes, settings::GatewaySettings, validate::Schemas,
 };
 
 /// What every request works with; cheap to clone.
@@ -123,56 +119,4 @@ fn any_origin() -> Cors {
         .send_wildcard()
         .disable_vary_header()
         .max_age(3600)
-}
-
-/// Listens on the first address of `host` that can be had.
-///
-/// # Errors
-/// When the host has no address, or none of them can be had.
-pub fn listen(host: &str, port: u16, backlog: u32) -> std::io::Result<TcpListener> {
-    let mut failure = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in (host, port).to_socket_addrs()? {
-        let listen = || {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            socket.listen(backlog)?.into_std()
-        };
-        match listen() {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
-/// Serves until the shutdown token of `gateway` is cancelled, then for at most `limit` longer.
-///
-/// # Errors
-/// When the listener can't be used.
-pub async fn serve(listener: TcpListener, gateway: Gateway, limit: Duration) -> std::io::Result<()> {
-    let shutdown = gateway.shutdown.clone();
-    let workers = match gateway.settings.workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        workers => workers,
-    };
-    let settings = gateway.settings.clone();
-    let data = web::Data::new(gateway);
-    let server = HttpServer::new(move || app(data.clone()))
-        .workers(workers)
-        .client_request_timeout(settings.head_timeout)
-        .keep_alive(settings.keep_alive)
-        .on_connect(peer::connected)
-        // The framework counts for each worker.
-        .max_connections(settings.max_connections.div_ceil(workers))
-        .disable_signals()
-        .shutdown_timeout(limit.as_secs())
-        .listen(listener)?
-        .run();
-    let handle = server.handle();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        handle.stop(true).await;
-    });
-    server.await
 }

@@ -38,6 +38,7 @@ pub mod request_id;
 pub mod requests;
 pub mod results;
 pub mod routes;
+pub mod server;
 pub mod settings;
 pub mod start;
 pub mod status;

@@ -26,7 +26,8 @@ pub struct GatewaySettings {
     /// How long the head of a request may take to arrive, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub head_timeout: Duration,
-    /// How long a connection is kept without a request, in seconds.
+    /// How long a connection is kept without a request, in seconds. Longer than the proxy in front keeps it, or the proxy sends
+    /// requests on a connection that is being closed.
     #[serde(deserialize_with = "seconds")]
     pub keep_alive: Duration,
     /// Connections at one time; further ones wait in the backlog.
@@ -117,7 +118,7 @@ impl Default for GatewaySettings {
             max_head: 32 * KIB,
             max_query_parameters: 64,
             head_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
             max_connections: 10_000,
             backlog: 1024,
             max_accepting: 256,

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     access::{Access, IssuerError, NamedTokens, Oidc, OperatorToken, TokenFileError},
-    app::{self, Gateway},
+    app::Gateway,
     audit::{Audit, AuditSettings, Writing},
     callbacks::{self, Callbacks},
     index::{Index, feed},
@@ -35,6 +35,7 @@ use crate::{
     rates::Rates,
     references::References,
     results::Values,
+    server,
     settings::{GatewaySettings, NotAllowed},
     validate::{Schemas, schemas::SchemaError},
 };
@@ -138,7 +139,7 @@ async fn serve(
     }
     let bind = &configuration.server.bind;
     // A port in use is told before anything else is waited for.
-    let listener = app::listen(&bind.host, bind.port, settings.backlog).map_err(|source| RunError::Listen {
+    let listener = server::listen(&bind.host, bind.port, settings.backlog).map_err(|source| RunError::Listen {
         what: "the API",
         address: format!("{}:{}", bind.host, bind.port),
         source,
@@ -210,7 +211,7 @@ async fn serve(
     let (url, processes) = (gateway.urls.base().to_owned(), gateway.configuration.processes.len());
     info!(%address, probes = %probe_address, %url, processes, "serving");
     let calling = tokio::spawn(callbacks::serve(gateway.clone(), shutdown.clone()));
-    let served = app::serve(listener, gateway, limit).await.map_err(RunError::Serve);
+    let served = server::serve(listener, gateway, limit).await.map_err(RunError::Serve);
     shutdown.cancel();
     if let Some(writing) = writing {
         writing.end(&audit).await;

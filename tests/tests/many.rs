@@ -10,11 +10,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use protocol::JobId;
 use serde_json::json;
 
-const JOBS: usize = 300;
-const CAP: usize = 30;
+const JOBS: usize = 2000;
+const CAP: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_jobs_run_once_each_and_never_more_than_thirty_at_one_time() {
+async fn two_thousand_jobs_run_once_each_and_never_more_than_two_hundred_at_one_time() {
     let mut setting = Setting::new(Backend::Simulated)
         .with_processes(&process_yaml("p", "true"))
         .with("QUAYSIDE_DISPATCHER__MAX_LIVE", &CAP.to_string());

@@ -3,7 +3,10 @@
 mod audit;
 mod rates;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use actix_web::{
     http::{Method, StatusCode, header::HeaderMap},
@@ -22,7 +25,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::{testing, validate::parts::MOST_PARTS};
+use crate::{
+    server::{listen, serve},
+    testing,
+    validate::parts::MOST_PARTS,
+};
 
 const DESCRIPTIONS: [&str; 5] = ["/", "/conformance", "/openapi", "/processes", "/processes/open"];
 const EXECUTION: &str = "/processes/open/execution";
@@ -459,6 +466,26 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     let gateway = limited(testing::gateway().await, |settings| settings.head_timeout = Duration::from_millis(300));
     let answer = raw(&serve_on_socket(gateway), b"GET / HTTP/1.1\r\nhost: x\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+/// Clients open connections before they need them, and take whatever comes on one for the answer to what they just sent.
+#[actix_web::test]
+async fn a_connection_that_was_not_used_yet_is_no_head_that_does_not_come() {
+    let gateway = limited(testing::gateway().await, |settings| settings.head_timeout = Duration::from_millis(300));
+    let server = serve_on_socket(gateway);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut answer = [0; 12];
+    let early = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut answer)).await;
+    assert!(early.is_err(), "nothing was asked: {early:?} {}", String::from_utf8_lossy(&answer));
+    stream.write_all(b"GET /conformance HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[actix_web::test]
+async fn a_connection_that_is_never_used_is_closed_without_a_word() {
+    let gateway = limited(testing::gateway().await, |settings| settings.keep_alive = Duration::from_millis(300));
+    assert_eq!(raw(&serve_on_socket(gateway), b"").await, "");
 }
 
 #[actix_web::test]

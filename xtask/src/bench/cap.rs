@@ -43,6 +43,7 @@ pub(super) async fn measure(
         let uids = made.get(&job.to_string()).map_or(0, Vec::len);
         ensure!(uids == 1, "{job} had {uids} Jobs");
     }
+    ensure!(most <= cap, "{most} Jobs were live at one time, {cap} may be");
     let ratio = number(most) / number(cap);
     report.add(Figure {
         name: format!("live Jobs at one time, {count} executions"),
