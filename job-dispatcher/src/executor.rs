@@ -244,6 +244,17 @@ pub enum CreateError {
 #[error("the executor did not answer")]
 pub struct ExecutorError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
+/// What a look for the cause of a missing pod found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// The words of whoever refused the pod.
+    Refused(String),
+    /// Nobody has refused it, as far as can be told here.
+    Nothing,
+    /// The executor could not be asked now.
+    NotNow,
+}
+
 impl Executor {
     /// Which one it is.
     pub fn kind(&self) -> ExecutorKind {
@@ -291,14 +302,11 @@ impl Executor {
         }
     }
 
-    /// Why no pod of a job could be made, in the words of whoever refused it; `None` when nothing is known of that.
-    ///
-    /// # Errors
-    /// When the executor did not answer.
-    pub async fn refusal(&self, seen: &Observation) -> Result<Option<String>, ExecutorError> {
+    /// Why no pod of a job could be made.
+    pub async fn refusal(&self, seen: &Observation) -> Looked {
         match self {
             Self::Kubernetes(executor) => executor.refusal(seen).await,
-            Self::Local(_) => Ok(None),
+            Self::Local(_) => Looked::Nothing,
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Intake {
     /// Cap on the process's live jobs, over all replicas.
     pub max_live: usize,
     /// What is left of the cap on all live jobs.
-    pub room: LiveRoom,
+    pub room: Arc<LiveRoom>,
     /// Launches them.
     pub launcher: Addr<Launcher>,
 }
@@ -42,13 +42,13 @@ impl Intake {
             filters: vec![subjects::executions_of(&process)],
             max_in_hand: max_live,
             max_here: max_live,
-            room: Some(Arc::new(room.clone())),
+            room: Some(room.clone()),
         };
         let nats = store.nats().clone();
         let handler = move |delivery: Delivery| {
             let (store, launcher, room) = (store.clone(), launcher.clone(), room.clone());
             async move {
-                let _taken = room.take();
+                let _taken = room.take(delivery.delivered);
                 launch(&store, launcher, delivery).await
             }
         };

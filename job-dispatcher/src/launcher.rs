@@ -22,7 +22,9 @@ use crate::{
     executor::{CreateError, Executor, ExecutorError, JobPlan, Observation},
     metrics::Metrics,
     pace::{Pace, Place as PlaceInLine},
+    refusal::told,
     reporter::{LAUNCHED, end},
+    room::Counted,
     stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
 };
@@ -54,6 +56,10 @@ pub struct Launcher {
 
 /// A holder looks again after once to twice this time, and who waits to create after it.
 const HOLD_LOOK: Duration = Duration::from_secs(30);
+
+/// So often in a row a job that has kept its place may not be looked at, this long after each other.
+const LOOKS: u32 = 15;
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Actor for Launcher {
     type Context = Context<Self>;
@@ -149,6 +155,27 @@ fn next(record: &JobRecord, there: Option<&Observation>, now: Timestamp) -> Next
     }
 }
 
+/// A job's turn to be created.
+struct Turn {
+    /// Its place in the stream.
+    sequence: u64,
+    /// The place in the line that it has kept.
+    kept: Option<PlaceInLine>,
+    /// It may be live, and counts as such.
+    live: Option<Counted>,
+    /// It was refused by a server under pressure.
+    refused: Option<Refused>,
+}
+
+/// When a job was refused last.
+#[derive(Clone, Copy)]
+struct Refused {
+    /// How many creates had been answered well until then.
+    answers: u64,
+    /// How often it was refused again while others were not.
+    times: u32,
+}
+
 /// Where the object of a job is.
 struct Place {
     namespace: String,
@@ -159,7 +186,8 @@ impl Launcher {
     #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
     async fn launch(&self, request: &ExecutionRequest, sequence: u64) -> Result<Launched, LaunchError> {
         let id = request.record.job_id;
-        let mut kept: Option<PlaceInLine> = None;
+        let mut turn = Turn { sequence, kept: None, live: None, refused: None };
+        let mut unseen = 0;
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
             let place = self.place(&stored.record)?;
@@ -167,21 +195,29 @@ impl Launcher {
             let there = if stored.record.attempt == 0 {
                 None
             } else {
-                self.executor.observe(&place.namespace, &place.name).await?
+                match self.executor.observe(&place.namespace, &place.name).await {
+                    // A server under pressure refuses looks, too: that is no reason to go to the end of the line.
+                    Err(error) if turn.kept.is_some() && unseen < LOOKS => {
+                        unseen += 1;
+                        warn!(error = %platform::telemetry::chain(&error), "can't be looked at yet");
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                        continue;
+                    }
+                    observed => observed?,
+                }
             };
+            unseen = 0;
             let next = next(&stored.record, there.as_ref(), Timestamp::now());
-            let in_line = kept.take().filter(|_| next == Next::Create);
+            if next != Next::Create {
+                turn.kept = None;
+            }
             match next {
                 Next::Ended => return self.clean_up(&stored.record, there.as_ref()).await,
                 Next::Create => {
-                    let is_named = match self
-                        .create(request, || in_line.unwrap_or_else(|| self.pace.place(sequence)), &stored, &place)
-                        .await
-                    {
+                    let is_named = match self.create(request, &mut turn, &stored, &place).await {
                         // It is not given back: it would come again behind others, and later than need be.
                         Err(LaunchError::Create(CreateError::Pressed { .. })) => {
-                            kept = Some(self.pace.place(sequence));
-                            self.pace.pause(HOLD_LOOK).await;
+                            self.stand_back(&mut turn).await;
                             false
                         }
                         created => created?,
@@ -247,11 +283,13 @@ impl Launcher {
     async fn create(
         &self,
         request: &ExecutionRequest,
-        in_line: impl FnOnce() -> PlaceInLine,
+        turn: &mut Turn,
         stored: &Stored,
         place: &Place,
     ) -> Result<bool, LaunchError> {
         let id = request.record.job_id;
+        let in_line = turn.kept.take();
+        turn.live = None;
         let Some(process) = self.processes.get(&request.record.process_id) else {
             let message = format!("the process '{}' is not configured any more", request.record.process_id.as_str());
             return self.fail(&id, Reason::ProcessUnavailable, message).await.map(|()| false);
@@ -277,7 +315,9 @@ impl Launcher {
             hold_pod: request.record.archive.state != ArchiveState::Off,
         };
         // Waited for before the attempt is won: from then on there is little time. A job that was dismissed meanwhile leaves.
-        let Ok(permit) = tokio::time::timeout(HOLD_LOOK, in_line().permit()).await else { return Ok(false) };
+        let in_line = in_line.unwrap_or_else(|| self.pace.place(turn.sequence));
+        let Ok(mut permit) = tokio::time::timeout(HOLD_LOOK, in_line.permit()).await else { return Ok(false) };
+        turn.live = permit.live();
         let Some(attempt) = self.win(&id, stored, place).await? else { return Ok(false) };
         let won = Instant::now();
         failpoint::reach("dispatcher.before-create");
@@ -290,6 +330,8 @@ impl Launcher {
             Err(pressed @ CreateError::Pressed { retry_after, .. }) => {
                 permit.pressed(*retry_after, &platform::telemetry::chain(pressed));
             }
+            // Nothing was sent, or it is not known what was answered.
+            Err(CreateError::Refused { reason: Reason::ConfigError, .. } | CreateError::Passing(_)) => drop(permit),
             _ => permit.answered(),
         }
         match created {
@@ -303,13 +345,33 @@ impl Launcher {
                 Some(_) => Ok(false),
                 None => Err(LaunchError::NotOurs),
             },
-            Err(CreateError::Refused { reason, message }) => self.fail(&id, reason, message).await.map(|()| false),
+            Err(CreateError::Refused { reason, message }) => {
+                self.fail(&id, reason, told(&message)).await.map(|()| false)
+            }
             Err(CreateError::Quota(message)) => {
-                self.hold_up(&id, Reason::QuotaExceeded, &message).await?;
+                self.hold_up(&id, Reason::QuotaExceeded, &told(&message)).await?;
                 Err(LaunchError::Create(CreateError::Quota(message)))
             }
             Err(passing @ (CreateError::Pressed { .. } | CreateError::Passing(_))) => Err(LaunchError::Create(passing)),
         }
+    }
+
+    /// Waits after an API server under pressure refused a create. The place in the line is kept, unless others were created each time
+    /// since this one was refused before: then it is not the server, and they go first.
+    async fn stand_back(&self, turn: &mut Turn) {
+        turn.live = None;
+        let (answers, times) = (self.pace.answers(), turn.refused.map_or(0, |refused| refused.times));
+        let is_alone = turn.refused.is_some_and(|refused| refused.answers != answers);
+        let times = if is_alone { times + 1 } else { 0 };
+        turn.refused = Some(Refused { answers, times });
+        if times > 1 {
+            let pause = Duration::from_secs(1 << times.min(6));
+            warn!(seconds = pause.as_secs(), "others are created, this one is not: it is tried later");
+            tokio::time::sleep(pause).await;
+            return;
+        }
+        turn.kept = Some(self.pace.place(turn.sequence));
+        self.pace.pause(HOLD_LOOK).await;
     }
 
     /// The number of the attempt that was won; `None` when someone else moved the job.
@@ -424,7 +486,13 @@ impl Launcher {
     }
 }
 
-/// What to write about a job that can't be launched yet: pure.
+/// What a quota says, without how much of it is used: that changes with every other job.
+fn without_use(message: &str) -> (&str, &str) {
+    let (before, after) = message.split_once(", used: ").unwrap_or((message, ""));
+    (before, after.split_once(", limited: ").map_or("", |(_, limits)| limits))
+}
+
+/// What to write about a job that can't go on yet: pure.
 pub(crate) fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timestamp, limit: Duration) -> Step {
     if record.phase() >= Phase::Ended {
         return Step::Leave;
@@ -432,10 +500,11 @@ pub(crate) fn held_up(record: &JobRecord, reason: Reason, why: &str, now: Timest
     let known = record.held_up.clone().filter(|held_up| held_up.reason == reason);
     let held_up = known.unwrap_or(HeldUp { reason, since: now, unknown: Unknown::new() });
     if now.duration_since(held_up.since).unsigned_abs() >= limit {
-        return end(record, reason, format!("not launched within {} s: {why}", limit.as_secs_f64()));
+        return end(record, reason, format!("held up for {} s: {why}", limit.as_secs_f64()));
     }
-    let message = format!("the job waits until it may be launched ({reason}): {why}");
-    if record.held_up.as_ref() == Some(&held_up) && record.message.as_deref() == Some(message.as_str()) {
+    let message = format!("the job is held up ({reason}): {why}");
+    let is_told = record.message.as_deref().is_some_and(|told| without_use(told) == without_use(&message));
+    if record.held_up.as_ref() == Some(&held_up) && is_told {
         return Step::Leave;
     }
     let mut next = record.next(now);
@@ -521,6 +590,13 @@ mod tests {
         };
         assert_eq!(waiting.held_up.as_ref().map(|held_up| held_up.since), Some(at(10)));
         assert!(matches!(held_up(&waiting, Reason::QuotaExceeded, "q", at(109), limit), Step::Leave));
+        let words = |used: u32, limited: u32| {
+            format!("exceeded quota: q, requested: pods=1, used: pods={used}, limited: pods={limited}")
+        };
+        let step = |record: &JobRecord, words: &str| held_up(record, Reason::QuotaExceeded, words, at(20), limit);
+        let Step::Write(_, full) = step(&waiting, &words(5, 5)) else { panic!("other words are not told") };
+        assert!(matches!(step(&full, &words(4, 5)), Step::Leave), "it changes with every job");
+        assert!(matches!(step(&full, &words(5, 6)), Step::Write(..)));
         let Step::Write(Event::Ended, failed) = held_up(&waiting, Reason::QuotaExceeded, "q", at(110), limit) else {
             panic!("not failed")
         };

@@ -1,4 +1,4 @@
-//! How fast Jobs are created here: the server's answers slow it down, and let it go faster again.
+//! How fast Jobs are created here: the server's answers slow it down, and let it go faster again. No more are live than may be.
 
 mod limit;
 
@@ -12,7 +12,10 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use self::limit::{Limit, May, Round};
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    room::{Counted, LiveRoom},
+};
 
 /// Lets creates begin, those of older executions first; cheap to clone.
 #[derive(Clone)]
@@ -20,6 +23,7 @@ pub struct Pace(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    room: LiveRoom,
     metrics: Metrics,
 }
 
@@ -29,6 +33,10 @@ struct State {
     /// have become the first.
     waiting: BTreeMap<Key, Arc<Notify>>,
     places: u64,
+    /// The execution that was refused last: another one is tried before it, as it may be refused for what it is.
+    refused: Option<u64>,
+    /// Creates that were answered well, without those that began before the last refusal.
+    answers: u64,
 }
 
 /// The sequence of the execution, and a number that tells apart who asks for the same one.
@@ -44,17 +52,22 @@ pub struct Place {
 /// A create that may begin. Dropped without a word of the server it counts for nothing.
 pub struct Permit {
     pace: Pace,
+    sequence: u64,
     round: Round,
+    live: Option<Counted>,
     is_answered: bool,
 }
 
+/// How soon room is looked for again where there is none.
+const ROOM_LOOK: Duration = Duration::from_millis(100);
+
 impl Pace {
-    /// At most so many creates at one time.
-    pub fn new(most: usize, metrics: Metrics) -> Self {
+    /// At most so many creates at one time, and none without room.
+    pub fn new(most: usize, room: LiveRoom, metrics: Metrics) -> Self {
         let limit = Limit::new(most);
         metrics.create_limit.set(limit.present());
-        let state = Mutex::new(State { limit, waiting: BTreeMap::new(), places: 0 });
-        Self(Arc::new(Shared { state, metrics }))
+        let state = Mutex::new(State { limit, waiting: BTreeMap::new(), places: 0, refused: None, answers: 0 });
+        Self(Arc::new(Shared { state, room, metrics }))
     }
 
     /// A place for the execution of this sequence: before all that are younger.
@@ -82,13 +95,14 @@ impl Pace {
     /// A permit; else until when to wait, unless woken before.
     fn try_start(&self, key: &Key) -> Result<Permit, Option<Instant>> {
         let mut state = self.state();
-        if state.waiting.keys().next() != Some(key) {
+        if state.next().map(|(next, _)| next) != Some(key) {
             return Err(None);
         }
         match state.limit.may_start(Instant::now()) {
             May::Now => {
+                let live = self.0.room.enter().ok_or_else(|| Some(Instant::now() + ROOM_LOOK))?;
                 let round = state.limit.start();
-                Ok(Permit { pace: self.clone(), round, is_answered: false })
+                Ok(Permit { pace: self.clone(), sequence: key.0, round, live: Some(live), is_answered: false })
             }
             May::NotBefore(time) => Err(Some(time)),
             May::AfterAnAnswer => Err(None),
@@ -100,10 +114,15 @@ impl Pace {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, change: impl FnOnce(&mut Limit)) -> (i64, i64) {
+    /// How many creates were answered well until now.
+    pub fn answers(&self) -> u64 {
+        self.state().answers
+    }
+
+    fn end(&self, change: impl FnOnce(&mut State)) -> (i64, i64) {
         let mut state = self.state();
         let before = state.limit.present();
-        change(&mut state.limit);
+        change(&mut state);
         let present = state.limit.present();
         self.0.metrics.create_limit.set(present);
         state.wake_first();
@@ -112,8 +131,14 @@ impl Pace {
 }
 
 impl State {
+    /// Who may begin before all others.
+    fn next(&self) -> Option<(&Key, &Arc<Notify>)> {
+        let others = self.waiting.iter().find(|((sequence, _), _)| Some(*sequence) != self.refused);
+        others.or_else(|| self.waiting.first_key_value())
+    }
+
     fn wake_first(&self) {
-        if let Some(first) = self.waiting.values().next() {
+        if let Some((_, first)) = self.next() {
             first.notify_one();
         }
     }
@@ -146,10 +171,21 @@ impl Drop for Place {
 }
 
 impl Permit {
+    /// The place among those that may be live: to be kept for as long as the job is.
+    pub fn live(&mut self) -> Option<Counted> {
+        self.live.take()
+    }
+
     /// The server answered as it does when it is well.
     pub fn answered(mut self) {
         self.is_answered = true;
-        let (before, present) = self.pace.end(|limit| limit.on_success(self.round));
+        let (before, present) = self.pace.end(|state| {
+            if state.limit.is_present(self.round) {
+                state.refused = None;
+                state.answers += 1;
+            }
+            state.limit.on_success(self.round);
+        });
         if before == 1 && present > 1 {
             info!(at_once = present, "jobs are created faster again");
         }
@@ -160,7 +196,10 @@ impl Permit {
         self.is_answered = true;
         self.pace.0.metrics.creates_slowed.inc();
         let now = Instant::now();
-        let (before, present) = self.pace.end(|limit| limit.on_pressure(self.round, retry_after, now));
+        let (before, present) = self.pace.end(|state| {
+            state.limit.on_pressure(self.round, retry_after, now);
+            state.refused = Some(self.sequence);
+        });
         warn!(before, at_once = present, ?retry_after, why, "jobs are created slower");
     }
 }
@@ -168,7 +207,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.pace.end(Limit::on_nothing);
+            self.pace.end(|state| state.limit.on_nothing());
         }
     }
 }
@@ -176,12 +215,12 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use prometheus_client::registry::Registry;
+    use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 
     use super::*;
 
     fn pace(most: usize) -> Pace {
-        Pace::new(most, Metrics::new(&mut Registry::default()))
+        Pace::new(most, LiveRoom::new(100, 1, Gauge::default()), Metrics::new(&mut Registry::default()))
     }
 
     #[tokio::test]
@@ -225,6 +264,24 @@ mod tests {
         let first = kept.permit().await;
         second.await.answered();
         first.answered();
+    }
+
+    #[tokio::test]
+    async fn after_a_refusal_another_one_is_tried_first() {
+        let pace = pace(4);
+        let (first, other) = (pace.place(1).permit().await, pace.place(7).permit().await);
+        let mut second = Box::pin(pace.place(2).permit());
+        first.pressed(Some(Duration::ZERO), "it may be the server, or this one");
+        let mut kept = Box::pin(pace.place(1).permit());
+        assert_eq!(pace.answers(), 0);
+        other.answered();
+        let second = tokio::select! {
+            second = &mut second => second,
+            _ = &mut kept => panic!("it was refused last"),
+        };
+        second.answered();
+        kept.await.answered();
+        assert_eq!(pace.answers(), 2, "what began before the refusal says nothing");
     }
 
     #[tokio::test]

@@ -11,13 +11,16 @@ pub(crate) enum Refusal {
     Other,
 }
 
+/// A quota that has no room, one whose use was not counted yet, and one that others take from at the same moment.
+const QUOTA: [&str; 3] = ["exceeded quota", "status unknown for quota", "cannot be fulfilled on resourcequotas"];
+
 /// Webhooks, policies, the plug-in of pod security, and quotas that want something to be stated which is not.
 const FOR_GOOD: [&str; 4] = ["denied the request", "denied request", "violates PodSecurity", "failed quota"];
 
 impl Refusal {
     /// By the words of the API server, which has no other way to tell these from a missing permission.
     pub(crate) fn of(words: &str) -> Self {
-        if words.contains("exceeded quota") {
+        if QUOTA.iter().any(|known| words.contains(known)) {
             Self::Quota
         } else if FOR_GOOD.iter().any(|known| words.contains(known)) {
             Self::ForGood
@@ -27,13 +30,19 @@ impl Refusal {
     }
 }
 
+/// What the API server begins with when it refuses one of these.
+const NAMED: [&str; 2] = ["pods \"", "jobs.batch \""];
+
 /// The longest text of others that a message takes over, in characters.
 const LONGEST: usize = 1024;
 
-/// One line of the words, without what changes with each try: the name of the pod that was not made.
+/// One line of the words, without what changes with each try: the name of the pod that was not made. That of the Job says nothing new.
 pub(crate) fn told(words: &str) -> String {
     let words = words.strip_prefix("Error creating: ").unwrap_or(words);
-    let without_name = || words.strip_prefix("pods \"")?.split_once("\" is forbidden: ").map(|(_, why)| why);
+    let without_name = || {
+        let (what, why) = words.split_once("\" is forbidden: ")?;
+        NAMED.iter().any(|kind| what.starts_with(kind)).then_some(why)
+    };
     let why = without_name().unwrap_or(words);
     let line: String = why.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let line = line.trim();
@@ -54,6 +63,8 @@ mod tests {
                 "pods \"p\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0",
                 Refusal::Quota,
             ),
+            ("pods \"p\" is forbidden: status unknown for quota: q, resources: pods", Refusal::Quota),
+            ("Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified", Refusal::Quota),
             ("pods \"p\" is forbidden: failed quota: q: must specify limits.cpu for: c", Refusal::ForGood),
             (
                 "pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
@@ -79,6 +90,7 @@ mod tests {
         let words = |pod: &str| format!("Error creating: pods \"{pod}\" is forbidden: exceeded quota: q");
         assert_eq!(told(&words("j-abcde")), "exceeded quota: q");
         assert_eq!(told(&words("j-abcde")), told(&words("j-fghij")));
+        assert_eq!(told("jobs.batch \"j\" is forbidden: exceeded quota: q"), "exceeded quota: q");
         assert_eq!(
             told("Error creating: admission webhook \"w\" denied the request:\nno\n"),
             "admission webhook \"w\" denied the request: no"

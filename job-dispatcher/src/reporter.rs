@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, sync::Semaphore, task::JoinError};
 use tracing::{info, warn};
 
 use crate::{
-    executor::{Executor, ExecutorError, Observation, local},
+    executor::{Executor, ExecutorError, Looked, Observation, local},
     launcher::held_up,
     metrics::Metrics,
     outcome::{Ended, Judgement, PodName, judge},
@@ -47,6 +47,8 @@ impl Actor for Reporter {
 pub enum Reported {
     /// The job goes on, or was dismissed and is about to stop.
     Alive,
+    /// The job goes on; something keeps its pod from being made.
+    HeldUp,
     /// The record says that the execution ended, or that the job is terminal: nothing more is to be told.
     Ended,
     /// There is no such job.
@@ -61,6 +63,8 @@ pub struct Report {
     pub seen: Box<Observation>,
     /// For how long this process has seen the job: its own clock against no other.
     pub seen_for: Duration,
+    /// For how long of this nothing is known to have held it up.
+    pub waited: Duration,
 }
 
 /// A report that is to be made again.
@@ -98,8 +102,10 @@ impl Handler<Report> for Reporter {
         let places = self.places.clone();
         let deadlines = Deadlines { start: self.start_deadline, quota: self.quota_deadline };
         let told = self.runtime.spawn(async move {
+            // Without a place: what other jobs have to tell does not wait for it.
+            let looked = report.look(&executor).await;
             let _place = places.acquire_owned().await;
-            report.make(&store, &executor, deadlines, &metrics).await
+            report.make(looked, &store, &executor, deadlines, &metrics).await
         });
         Box::pin(async { told.await.unwrap_or_else(|lost| Err(ReportError::Lost(lost))) })
     }
@@ -119,18 +125,30 @@ impl Handler<ReportGone> for Reporter {
 }
 
 impl Report {
+    /// Why there is no pod, where one could be there.
+    async fn look(&self, executor: &Executor) -> Looked {
+        match self.seen.lacks_pod() && self.seen_for >= POD_MADE_WITHIN {
+            true => executor.refusal(&self.seen).await,
+            false => Looked::Nothing,
+        }
+    }
+
     async fn make(
         self,
+        looked: Looked,
         store: &JobStore,
         executor: &Executor,
         deadlines: Deadlines,
         metrics: &Metrics,
     ) -> Result<Reported, ReportError> {
-        let Self { mut seen, seen_for } = self;
-        if seen.lacks_pod() && seen_for >= POD_MADE_WITHIN {
-            seen.refused = executor.refusal(&seen).await?;
+        let Self { mut seen, waited, .. } = self;
+        match looked {
+            // Who does not know why there is no pod ends nothing for it, and looks again.
+            Looked::NotNow => return Ok(Reported::Alive),
+            Looked::Nothing => {}
+            Looked::Refused(words) => seen.refused = Some(words),
         }
-        let mut judgement = judge(&seen, Timestamp::now(), seen_for, deadlines.start);
+        let mut judgement = judge(&seen, Timestamp::now(), waited, deadlines.start);
         if !is_proven(&judgement) {
             // The watches of Jobs and of pods are two: one may be behind. Only a look at both tells.
             match executor.observe(&seen.namespace, &seen.job_name).await? {
@@ -140,13 +158,16 @@ impl Report {
                 }
                 _ => return Ok(tell_gone(store, &seen.job_id, &seen.uid).await?),
             }
-            judgement = judge(&seen, Timestamp::now(), seen_for, deadlines.start);
+            judgement = judge(&seen, Timestamp::now(), waited, deadlines.start);
         }
         let reported = tell(store, executor.kind(), &seen, &judgement, deadlines.quota, metrics).await?;
         if reported == Reported::Ended && would_go_on(&judgement) {
             delete(executor, &seen).await;
         }
-        Ok(reported)
+        match judgement {
+            Judgement::HeldUp { .. } if reported == Reported::Alive => Ok(Reported::HeldUp),
+            _ => Ok(reported),
+        }
     }
 }
 
@@ -232,7 +253,7 @@ fn next_step(
     match judgement {
         // Who has not looked yet why there is no pod does not know that nothing holds it up.
         Judgement::Waiting if record.held_up.is_some() && seen.lacks_pod() => Step::Leave,
-        Judgement::Waiting => waiting(record, LAUNCHED.to_owned()),
+        Judgement::Waiting => waiting(record),
         Judgement::HeldUp { .. } if record.phase() >= Phase::Running => Step::Leave,
         Judgement::HeldUp { reason, why } => held_up(record, *reason, why, Timestamp::now(), quota_deadline),
         Judgement::Suspended { queue } => suspended(record, queue.as_deref()),
@@ -263,12 +284,12 @@ fn is_said_to_run(record: &JobRecord, ended: &Ended) -> bool {
 pub(crate) const LAUNCHED: &str = "the job is launched, waiting for its pod to start";
 
 /// A job that is seen waiting for its pod, after it waited in a queue or was held up.
-fn waiting(record: &JobRecord, message: String) -> Step {
+fn waiting(record: &JobRecord) -> Step {
     if record.phase() >= Phase::Running || !(is_of_queue(record) || record.held_up.is_some()) {
         return Step::Leave;
     }
     let mut next = record.next(Timestamp::now());
-    (next.held_up, next.message) = (None, Some(message));
+    (next.held_up, next.message) = (None, Some(LAUNCHED.to_owned()));
     Step::Write(Event::Progress, Box::new(next))
 }
 
@@ -450,12 +471,12 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
         record.message = Some(LAUNCHED.into());
-        assert_eq!(message(waiting(&record, LAUNCHED.into())), None);
+        assert_eq!(message(waiting(&record)), None);
         let queued = message(suspended(&record, Some("a-queue"))).unwrap();
         assert_eq!(queued, "the job is suspended: it waits in the queue 'a-queue'");
         record.message = Some(queued);
         assert_eq!(message(suspended(&record, Some("a-queue"))), None);
-        assert_eq!(message(waiting(&record, LAUNCHED.into())).as_deref(), Some(LAUNCHED));
+        assert_eq!(message(waiting(&record)).as_deref(), Some(LAUNCHED));
         let pod = PodName { name: "p".into(), uid: "u".into() };
         record.status = Status::Running;
         let again = message(running(&record, now, &pod, None, ExecutorKind::Kubernetes));

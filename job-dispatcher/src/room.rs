@@ -1,10 +1,9 @@
 //! How many jobs may be live together, whatever their processes.
 
 use std::{
-    collections::HashSet,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -16,15 +15,15 @@ use platform::{
     nats::Nats,
 };
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 use tracing::warn;
 
-/// What is left of the cap on all live jobs, asked before each fetch.
+/// What is left of the cap on all live jobs, asked before each fetch and before each create.
 ///
-/// A launch is held from its fetch until its job has ended, so the messages that nobody has acknowledged, as the stream's leader
-/// counts them over all replicas, are the live jobs, those included that were not created yet. What others ask for at the same
-/// moment is not among them, so that the cap may be passed by one fetch a replica and process.
-#[derive(Clone)]
+/// A launch is held from its fetch until its job has ended, so the messages that nobody has acknowledged, as their consumers
+/// count them over all replicas, are the live jobs, those included that were not created yet. As each queue is asked by itself,
+/// more may be fetched than that; what is fetched is created once there is room. So the cap is passed by no more than what other
+/// replicas create in the moment that the watch is behind.
 pub struct LiveRoom {
     max: usize,
     /// Fetches that may be under way at one time.
@@ -33,56 +32,111 @@ pub struct LiveRoom {
     seen: Gauge,
     /// Jobs in hand here.
     in_hand: Arc<AtomicUsize>,
+    /// Those of them that were let be created here.
+    live: Arc<AtomicUsize>,
     /// Who counts the jobs in hand everywhere; nobody where the queues can't hand out more than the cap.
     held: Option<Arc<Held>>,
+    /// When to fetch all the same, of one queue.
+    trial: Arc<Mutex<Trial>>,
 }
 
 /// The count of all jobs in hand.
 struct Held {
     nats: Nats,
-    queues: HashSet<String>,
-    /// When there was no room the last time: it is not asked again at once, by none of the queues.
-    full: Mutex<Option<Instant>>,
+    queues: Vec<String>,
+    told: AsyncMutex<Option<Told>>,
 }
 
-/// How long no room is no room.
-const FULL_FOR: Duration = Duration::from_millis(100);
+/// How many were in hand at a time, with what was handed out since.
+#[derive(Clone, Copy)]
+struct Told {
+    at: Instant,
+    held: usize,
+}
+
+/// So long a count is used again: each queue asks, and asks again.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// So many replicas can fetch at the same moment without passing the cap by more than a job each, while much is left.
 const REPLICAS: usize = 4;
 
-/// A job in hand, until it is dropped.
+/// One of a number of jobs, until it is dropped.
 #[derive(Debug)]
-pub struct Taken(Arc<AtomicUsize>);
+pub struct Counted(Arc<AtomicUsize>);
 
 impl LiveRoom {
     /// Room for `max` jobs, which so many fetches share.
     pub fn new(max: usize, sharers: usize, seen: Gauge) -> Self {
-        Self { max, sharers: sharers.max(1), seen, in_hand: Arc::default(), held: None }
+        Self {
+            max,
+            sharers: sharers.max(1),
+            seen,
+            in_hand: Arc::default(),
+            live: Arc::default(),
+            held: None,
+            trial: Arc::default(),
+        }
     }
 
     /// The same, where these queues together may hand out more than that.
     #[must_use]
-    pub fn counting(self, nats: Nats, queues: HashSet<String>) -> Self {
+    pub fn counting(self, nats: Nats, queues: Vec<String>) -> Self {
         let sharers = self.sharers * REPLICAS;
-        Self { sharers, held: Some(Arc::new(Held { nats, queues, full: Mutex::default() })), ..self }
+        Self { sharers, held: Some(Arc::new(Held { nats, queues, told: AsyncMutex::default() })), ..self }
     }
 
-    /// Takes a job in hand.
-    pub fn take(&self) -> Taken {
-        self.in_hand.fetch_add(1, Ordering::Relaxed);
-        Taken(self.in_hand.clone())
+    /// The same room, asked for another queue.
+    #[must_use]
+    pub fn for_a_queue(&self) -> Self {
+        Self {
+            max: self.max,
+            sharers: self.sharers,
+            seen: self.seen.clone(),
+            in_hand: self.in_hand.clone(),
+            live: self.live.clone(),
+            held: self.held.clone(),
+            trial: Arc::default(),
+        }
+    }
+
+    /// Takes a job in hand that was delivered so often.
+    pub fn take(&self, delivered: u64) -> Counted {
+        if delivered > 1 {
+            self.trial().found();
+        }
+        Counted::new(&self.in_hand)
+    }
+
+    /// One more that may be created; none while as many are live as may be.
+    pub fn enter(&self) -> Option<Counted> {
+        let has_room = |live: usize| (self.seen().max(live) < self.max).then_some(live + 1);
+        self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).ok()?;
+        Some(Counted(self.live.clone()))
+    }
+
+    fn seen(&self) -> usize {
+        usize::try_from(self.seen.get()).unwrap_or_default()
     }
 
     /// What is left where so many are in hand everywhere.
     fn left(&self, held: usize) -> usize {
-        let seen = usize::try_from(self.seen.get()).unwrap_or_default();
-        let live = seen.max(held).max(self.in_hand.load(Ordering::Relaxed));
+        let live = self.seen().max(held).max(self.in_hand.load(Ordering::Relaxed));
         self.max.saturating_sub(live).div_ceil(self.sharers)
+    }
+
+    fn trial(&self) -> MutexGuard<'_, Trial> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Taken {
+impl Counted {
+    fn new(number: &Arc<AtomicUsize>) -> Self {
+        number.fetch_add(1, Ordering::Relaxed);
+        Self(number.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -92,28 +146,76 @@ impl Room for LiveRoom {
     fn free(&self) -> BoxFuture<'_, usize> {
         Box::pin(async {
             let here = self.left(0);
-            match &self.held {
-                Some(held) if here > 0 => self.left(held.count(self).await),
-                _ => here,
+            let Some(held) = self.held.as_ref().filter(|_| here > 0) else { return here };
+            match held.grant(self).await {
+                0 => usize::from(self.trial().full(Instant::now())),
+                left => {
+                    self.trial().has_room();
+                    left
+                }
             }
         })
     }
 }
 
 impl Held {
-    /// How many are in hand everywhere; as many as may be where that can't be told.
-    async fn count(&self, room: &LiveRoom) -> usize {
-        // One asks at a time: what one fetch of this replica took is counted for the next.
-        let mut full = self.full.lock().await;
-        if full.is_some_and(|since| since.elapsed() < FULL_FOR) {
-            return room.max;
+    /// How many may be fetched; none where that can't be told.
+    async fn grant(&self, room: &LiveRoom) -> usize {
+        // One asks at a time: what one fetch of this replica may take is counted for the next.
+        let mut told = self.told.lock().await;
+        let mut now = match told.filter(|told| told.at.elapsed() < FRESH) {
+            Some(told) => told,
+            None => {
+                let held = consume::in_hand(&self.nats, &self.queues).await.unwrap_or_else(|error| {
+                    warn!(error = %error, "the live jobs of all replicas can't be counted");
+                    room.max
+                });
+                Told { at: Instant::now(), held }
+            }
+        };
+        let left = room.left(now.held);
+        now.held += left;
+        *told = Some(now);
+        left
+    }
+}
+
+/// When a queue is asked for one job though as many are in hand as may be live: among those are launches that were given back, and
+/// those whose replica died. They come again before any other, once somebody fetches.
+#[derive(Debug, Default)]
+struct Trial {
+    /// Since when there has been no room, or the last trial.
+    since: Option<Instant>,
+    /// Trials that found nothing of the kind.
+    vain: u32,
+}
+
+/// The pause before the first trial; it is twice as long after each that was in vain.
+const TRIAL_AFTER: Duration = Duration::from_secs(4);
+/// The longest pause between two trials.
+const TRIAL_AT_LEAST_EVERY: Duration = Duration::from_secs(32);
+
+impl Trial {
+    /// There is no room: true when it is time to fetch one all the same.
+    fn full(&mut self, now: Instant) -> bool {
+        let pause = TRIAL_AFTER.saturating_mul(1 << self.vain.min(8)).min(TRIAL_AT_LEAST_EVERY);
+        let since = *self.since.get_or_insert(now);
+        let is_due = now.saturating_duration_since(since) >= pause;
+        if is_due {
+            self.since = Some(now);
+            self.vain += 1;
         }
-        let held = consume::in_hand(&self.nats, &self.queues).await.unwrap_or_else(|error| {
-            warn!(%error, "the live jobs of all replicas can't be counted");
-            room.max
-        });
-        *full = (room.left(held) == 0).then(Instant::now);
-        held
+        is_due
+    }
+
+    fn has_room(&mut self) {
+        *self = Self::default();
+    }
+
+    /// One that was delivered before has come: where there was one, there may be others.
+    fn found(&mut self) {
+        self.vain = 0;
+        self.since = self.since.and_then(|since| since.checked_sub(TRIAL_AFTER));
     }
 }
 
@@ -131,7 +233,7 @@ mod tests {
     fn what_is_seen_and_what_is_in_hand_here_and_everywhere_are_the_same_jobs() {
         let seen = Gauge::default();
         let room = LiveRoom::new(10, 1, seen.clone());
-        let taken: Vec<_> = (0..4).map(|_| room.take()).collect();
+        let taken: Vec<_> = (0..4).map(|_| room.take(1)).collect();
         assert_eq!(room.left(0), 6);
         seen.set(3);
         assert_eq!(room.left(0), 6, "the watch is behind");
@@ -147,7 +249,40 @@ mod tests {
     fn fetches_of_several_processes_share_what_is_left() {
         let room = LiveRoom::new(10, 4, Gauge::default());
         assert_eq!(room.left(0), 3);
-        let _taken: Vec<_> = (0..9).map(|_| room.take()).collect();
+        let _taken: Vec<_> = (0..9).map(|_| room.take(1)).collect();
         assert_eq!(room.left(0), 1, "one is left, and one may have it");
+    }
+
+    #[test]
+    fn no_more_are_let_be_created_than_may_be_live() {
+        let seen = Gauge::default();
+        let room = LiveRoom::new(2, 1, seen.clone());
+        let first = room.enter().unwrap();
+        let _second = room.for_a_queue().enter().unwrap();
+        assert!(room.enter().is_none());
+        drop(first);
+        seen.set(2);
+        assert!(room.enter().is_none(), "the other one is not from here");
+        seen.set(1);
+        assert!(room.enter().is_some());
+    }
+
+    #[test]
+    fn a_full_queue_is_tried_now_and_then_and_at_once_where_one_was_found() {
+        let start = Instant::now();
+        let mut trial = Trial::default();
+        let mut tried = Vec::new();
+        for second in 0..100 {
+            if trial.full(start + Duration::from_secs(second)) {
+                tried.push(second);
+            }
+        }
+        assert_eq!(tried, [4, 12, 28, 60, 92]);
+        trial.found();
+        assert!(trial.full(start + Duration::from_secs(93)), "there may be more");
+        assert!(!trial.full(start + Duration::from_secs(94)));
+        trial.has_room();
+        trial.found();
+        assert!(!trial.full(start + Duration::from_secs(95)), "there was room");
     }
 }

@@ -145,7 +145,7 @@ async fn serve(
             room.counting(store.nats().clone(), queues)
         }
     };
-    let pace = Pace::new(settings.max_creating, metrics.clone());
+    let pace = Pace::new(settings.max_creating, room.for_a_queue(), metrics.clone());
     metrics.max_live.set(i64::try_from(settings.max_live).unwrap_or(i64::MAX));
     let launcher = Launcher {
         store: store.clone(),
@@ -176,7 +176,7 @@ async fn serve(
             store: store.clone(),
             process: process.id.clone(),
             max_live: cap(process),
-            room: room.clone(),
+            room: Arc::new(room.for_a_queue()),
             launcher: launcher.clone(),
         };
         let intake = intake.run(stop.clone());

@@ -216,6 +216,8 @@ fn is_done_with(record: &JobRecord, object: &Known, now: Timestamp, keep: Durati
                 | Reason::ConfigError
                 | Reason::StartError
                 | Reason::NodeLost
+                | Reason::QuotaExceeded
+                | Reason::AdmissionRejected
         )
     );
     let is_old = has_passed(keep, record.updated, now);

@@ -36,6 +36,8 @@ struct Seen {
     latest: Box<Observation>,
     /// When this incarnation was seen first, or seen to be free to start.
     since: Instant,
+    /// When it was last known that something keeps its pod from being made.
+    held_up: Option<Instant>,
     /// A report is under way.
     busy: bool,
     /// `latest` changed since the report under way began.
@@ -48,7 +50,20 @@ struct Seen {
 
 impl Seen {
     fn new(latest: Box<Observation>) -> Self {
-        Self { latest, since: Instant::now(), busy: false, stale: true, ended: false, looked: Duration::ZERO }
+        Self {
+            latest,
+            since: Instant::now(),
+            held_up: None,
+            busy: false,
+            stale: true,
+            ended: false,
+            looked: Duration::ZERO,
+        }
+    }
+
+    /// How long it has waited without a known cause: the time that a quota takes is not the pod's.
+    fn waited(&self) -> Duration {
+        self.held_up.unwrap_or(self.since).max(self.since).elapsed()
     }
 
     /// True when something is to be told of it though nothing has changed.
@@ -162,17 +177,22 @@ impl Watcher {
             return;
         }
         (seen.busy, seen.stale) = (true, false);
-        let seen_for = seen.since.elapsed();
+        let (seen_for, waited) = (seen.since.elapsed(), seen.waited());
         if seen.latest.lacks_pod() {
             seen.looked = seen_for;
         }
-        let report = Report { seen: seen.latest.clone(), seen_for };
+        let report = Report { seen: seen.latest.clone(), seen_for, waited };
         let told = self.reporter.send(report).into_actor(self);
         context.spawn(told.map(move |told, watcher, context| {
             let Some(seen) = watcher.jobs.get_mut(&id) else { return };
             seen.busy = false;
             match told {
-                Ok(Ok(Reported::Alive)) => watcher.report(id, context),
+                Ok(Ok(reported @ (Reported::Alive | Reported::HeldUp))) => {
+                    if reported == Reported::HeldUp {
+                        seen.held_up = Some(Instant::now());
+                    }
+                    watcher.report(id, context);
+                }
                 Ok(Ok(Reported::Ended | Reported::NoJob)) => watcher.has_ended(&id),
                 Ok(Err(error)) => {
                     warn!(job_id = %id, error = %platform::telemetry::chain(&error), "could not be told, trying again");
@@ -217,7 +237,7 @@ impl Watcher {
         }
         let told = self.reporter.send(ReportGone { job_id: id, uid: uid.clone() }).into_actor(self);
         context.spawn(told.map(move |told, watcher, context| match told {
-            Ok(Ok(Reported::Alive)) => {}
+            Ok(Ok(Reported::Alive | Reported::HeldUp)) => {}
             Ok(Ok(Reported::Ended | Reported::NoJob)) => watcher.wake(&id),
             Ok(Err(error)) => {
                 warn!(job_id = %id, error = %platform::telemetry::chain(&error), "could not be told, trying again");
@@ -390,6 +410,16 @@ mod tests {
         seen.since = long_ago;
         seen.take_in(Box::new(Observation { suspended: false, ..*observation(JobState::Active) }));
         assert_eq!(seen.since, long_ago, "a job that may run is counted from when that was seen first");
+    }
+
+    #[test]
+    fn the_time_that_a_quota_takes_does_not_count_whatever_refuses_the_pod_next() {
+        let mut seen = Seen::new(observation(JobState::Active));
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        seen.since = ago(3600);
+        assert!(seen.waited() >= Duration::from_secs(3600));
+        seen.held_up = Some(ago(30));
+        assert!(seen.waited() < Duration::from_secs(60));
     }
 
     #[test]

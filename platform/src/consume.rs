@@ -1,9 +1,9 @@
 //! The one consume loop: durable pull consumers whose unacknowledged message is the lease on a piece of work. Only this
 //! file acknowledges.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use async_nats::jetstream::{AckKind, Message, consumer, stream};
+use async_nats::jetstream::{AckKind, Message, consumer, context::ConsumerInfoErrorKind, stream};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use protocol::{digest, names::subjects};
@@ -221,20 +221,25 @@ async fn wait_for(room: &dyn Room, shutdown: &CancellationToken) -> usize {
     }
 }
 
-/// Pieces of work of these consumers that are in somebody's hand, or wait to be tried again, over all replicas: as the leader of the
-/// stream of jobs has it now.
+/// Pieces of work of these consumers that are in somebody's hand, or wait to be tried again, over all replicas. A consumer that is
+/// not there yet has none.
 ///
 /// # Errors
-/// When it does not answer.
-pub async fn in_hand(nats: &Nats, consumers: &HashSet<String>) -> Result<usize, TakeError> {
-    let mut told = nats.stream.consumers();
-    let mut in_hand = 0;
-    while let Some(consumer) = told.try_next().await? {
-        if consumers.contains(&consumer.name) {
-            in_hand += consumer.num_ack_pending;
+/// When one does not answer.
+pub async fn in_hand(nats: &Nats, consumers: &[String]) -> Result<usize, TakeError> {
+    const AT_ONCE: usize = 16;
+    let count = |consumer: &String| {
+        let consumer = consumer.clone();
+        async move {
+            match nats.stream.consumer_info(consumer).await {
+                Ok(told) => Ok(told.num_ack_pending),
+                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(0),
+                Err(error) => Err(error),
+            }
         }
-    }
-    Ok(in_hand)
+    };
+    let counted = futures::stream::iter(consumers).map(count).buffer_unordered(AT_ONCE);
+    Ok(counted.try_fold(0, async |all, held| Ok(all + held)).await?)
 }
 
 fn config(nats: &Nats, queue: &WorkQueue) -> consumer::pull::Config {

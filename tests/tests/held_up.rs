@@ -80,6 +80,32 @@ async fn a_job_that_a_quota_forbids_goes_on_when_the_quota_is_raised() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn as_many_jobs_as_may_be_live_that_a_quota_forbids_keep_nobody_from_being_launched_when_it_is_raised() {
+    let mut setting = Setting::new(Backend::Simulated)
+        .with_processes(&["one", "two"].map(|id| process_yaml(id, "true")).concat())
+        .with("QUAYSIDE_DISPATCHER__MAX_LIVE", "2");
+    setting.replicas = 2;
+    tell("held-up-cap", setting, async |story| {
+        forbid(story, "count/jobs.batch").await?;
+        let mut jobs = Vec::new();
+        for process in ["one", "two"] {
+            let job = story.submit(process, json!({})).await?;
+            held_up(story, &job).await?;
+            jobs.push(job);
+        }
+        for process in ["one", "two"] {
+            jobs.push(story.submit(process, json!({})).await?);
+        }
+        raise(story, "count/jobs.batch").await?;
+        for job in &jobs {
+            goes_on(story, job).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_pod_a_quota_forbids_waits_beyond_the_deadline_for_its_start_and_goes_on_when_the_quota_is_raised()
 {
     // The time that the quota takes is not the pod's.

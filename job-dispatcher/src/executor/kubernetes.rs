@@ -204,20 +204,21 @@ fn boxed(error: kube::Error) -> ExecutorError {
 /// Retry or give up, decided here and nowhere else. The API server says in `reason` what it means
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>).
 fn refusal(status: Status, retry_after: Option<Duration>) -> CreateError {
+    const ADMISSION: [&str; 3] = ["failed calling webhook", "denied the request", "resource quota evaluation"];
+    let refusal = Refusal::of(&status.message);
     let refused = |reason| CreateError::Refused { reason, message: status.message.clone() };
+    let passing = |status: Status| CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))));
     match (status.code, status.reason.as_str()) {
         (409, "AlreadyExists") => CreateError::Exists,
-        (403, _) if Refusal::of(&status.message) == Refusal::Quota => CreateError::Quota(status.message.clone()),
-        // A policy's status may also be another, see below.
-        (403, _) if Refusal::of(&status.message) == Refusal::ForGood => refused(Reason::AdmissionRejected),
-        // One webhook is away, not the server: what it has no say about goes on as before.
-        (500, _) if status.message.contains("failed calling webhook") => {
-            CreateError::Passing(Box::new(kube::Error::Api(Box::new(status))))
-        }
+        (403 | 409, _) if refusal == Refusal::Quota => CreateError::Quota(status.message.clone()),
+        // A webhook chooses the code: one that fails itself says so, and may be mended.
+        (400..=407 | 409..=428, _) if refusal == Refusal::ForGood => refused(Reason::AdmissionRejected),
+        // A webhook, or the count of one quota, is away or fails, not the server: what it has no say about goes on as before.
+        (429 | 500.., _) if ADMISSION.iter().any(|known| status.message.contains(known)) => passing(status),
         (408 | 429 | 500.., _) => CreateError::Pressed { retry_after, source: Box::new(status) },
-        // A missing permission or namespace can be mended while the job waits.
-        (401 | 403 | 404 | 409, _) => CreateError::Passing(Box::new(kube::Error::Api(Box::new(status)))),
-        _ => refused(Reason::AdmissionRejected),
+        (400 | 413 | 415 | 422, _) => refused(Reason::AdmissionRejected),
+        // A missing permission or namespace can be mended while the job waits, and a proxy in front may answer anything.
+        _ => passing(status),
     }
 }
 
@@ -244,6 +245,11 @@ mod tests {
             let refused = refused(code, reason, message);
             assert!(matches!(refused, CreateError::Refused { reason: Reason::AdmissionRejected, .. }), "{refused}");
         }
+        let conflict = "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified";
+        assert!(matches!(refused(409, "Conflict", conflict), CreateError::Quota(_)));
+        for code in [302, 307, 402, 405] {
+            assert!(matches!(refused(code, "", "moved"), CreateError::Passing(_)), "a proxy's {code}");
+        }
         let permission = "jobs.batch is forbidden: User \"u\" cannot create resource";
         assert!(matches!(refused(403, "Forbidden", permission), CreateError::Passing(_)));
     }
@@ -258,5 +264,9 @@ mod tests {
         }
         let webhook = "Internal error occurred: failed calling webhook \"w\": no route to host";
         assert!(matches!(refused(500, "InternalError", webhook), CreateError::Passing(_)));
+        let fails = "admission webhook \"w\" denied the request: no database";
+        assert!(matches!(refused(500, "InternalError", fails), CreateError::Passing(_)));
+        let quota = "Internal error occurred: resource quota evaluation timed out";
+        assert!(matches!(refused(500, "InternalError", quota), CreateError::Passing(_)));
     }
 }

@@ -84,6 +84,11 @@ impl Limit {
         if self.under_way < at_once { May::Now } else { May::AfterAnAnswer }
     }
 
+    /// True of what began after the server asked to go slower for the last time.
+    pub(super) fn is_present(&self, round: Round) -> bool {
+        round == self.round
+    }
+
     /// One starts. It is to end by one of the three calls below.
     pub(super) fn start(&mut self) -> Round {
         self.under_way += 1;

@@ -1,36 +1,44 @@
 //! Why the Job controller makes no pod for a Job. A Job's status does not say so: only events do
 //! (<https://github.com/kubernetes/kubernetes/issues/90124>).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, api::ListParams};
+use platform::telemetry::chain;
 use tracing::warn;
 
-use super::{ExecutorError, KubernetesExecutor, boxed, limited};
-use crate::executor::Observation;
+use super::{KubernetesExecutor, boxed, limited};
+use crate::executor::{ExecutorError, Looked, Observation};
 
 /// The Job controller's word for a pod that it could not make.
 const FAILED_CREATE: &str = "FailedCreate";
+/// So long a look waits for others; then it is another time's.
+const LOOK_WAITS: Duration = Duration::from_secs(5);
 /// Its events of one Job are few: similar ones are counted in one.
 const MOST: u32 = 100;
 /// What precedes the words of an event that stands for several.
 const COMBINED: &str = "(combined from similar events): ";
 
 impl KubernetesExecutor {
-    pub(crate) async fn refusal(&self, seen: &Observation) -> Result<Option<String>, ExecutorError> {
+    pub(crate) async fn refusal(&self, seen: &Observation) -> Looked {
         // The server looks through all events of the namespace for this: not for many Jobs at one time.
-        let Ok(_look) = self.looks.acquire().await else { return Ok(None) };
+        let Ok(Ok(_look)) = tokio::time::timeout(LOOK_WAITS, self.looks.acquire()).await else { return Looked::NotNow };
         let of_job = format!("involvedObject.uid={},reason={FAILED_CREATE}", seen.uid);
         let of_job = ListParams::default().fields(&of_job).limit(MOST);
         let events = Api::<Event>::namespaced(self.client.clone(), &seen.namespace);
-        match limited(events.list(&of_job)).await.map_err(ExecutorError)? {
-            Ok(found) => Ok(newest(found.items)),
-            Err(kube::Error::Api(status)) if status.code == 403 => {
-                warn!(job_id = %seen.job_id, %status, "why the job has no pod can't be read");
-                Ok(None)
+        let error = match limited(events.list(&of_job)).await {
+            Ok(Ok(found)) => return newest(found.items).map_or(Looked::Nothing, Looked::Refused),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                warn!(job_id = %seen.job_id, %status, "why the job has no pod may not be read");
+                return Looked::Nothing;
             }
-            Err(error) => Err(boxed(error)),
-        }
+            Ok(Err(error)) => boxed(error),
+            Err(late) => ExecutorError(late),
+        };
+        warn!(job_id = %seen.job_id, error = %chain(&error), "why the job has no pod can't be read");
+        Looked::NotNow
     }
 }
 
