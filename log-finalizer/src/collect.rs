@@ -1,6 +1,8 @@
 //! Reads every container's log once, from the parts that its follower stored and then from its pod: into the archive, and the
 //! main container's result into its place, chunk by chunk.
 
+use std::mem;
+
 use futures::StreamExt;
 use jiff::Timestamp;
 use platform::{
@@ -55,6 +57,10 @@ pub struct Read {
     result: ResultReader,
     gaps: Vec<Gap>,
     main_gap: Option<String>,
+    /// What is missing of the main container's log before a result began.
+    early_gap: Option<String>,
+    /// The archive takes nothing more of any log.
+    is_full: bool,
 }
 
 /// Everything is stored.
@@ -67,7 +73,7 @@ pub struct Kept {
     pub gaps: Vec<Gap>,
     /// Parts that the archive was put together from.
     pub parts: Vec<Part>,
-    /// Why the main container's log is not whole.
+    /// Why there is no whole result: the main container's log is not whole.
     pub main_gap: Option<String>,
     /// The result.
     pub result: FoundResult,
@@ -83,7 +89,7 @@ pub async fn read(
     archive: Option<ObjectWriter>,
     result: ResultReader,
 ) -> Result<Read, CollectError> {
-    let mut read = Read { layout: Layout::default(), archive, result, gaps: Vec::new(), main_gap: None };
+    let mut read = Read::new(archive, result);
     let outcome = async {
         for section in sections {
             let heading = read.layout.pod(&section.pod);
@@ -105,13 +111,30 @@ pub async fn read(
     }
 }
 
+/// Bytes of the archive that are kept for headings.
+const HEADINGS: u64 = 1024 * 1024;
+
 impl Read {
+    fn new(archive: Option<ObjectWriter>, result: ResultReader) -> Self {
+        Self {
+            layout: Layout::default(),
+            archive,
+            result,
+            gaps: Vec::new(),
+            main_gap: None,
+            early_gap: None,
+            is_full: false,
+        }
+    }
+
     /// Makes archive and result visible.
     ///
     /// # Errors
     /// When the bucket does not take them.
     pub async fn keep(self) -> Result<Kept, StoreError> {
-        let Self { layout, archive, result, gaps, main_gap } = self;
+        let Self { layout, archive, result, gaps, main_gap, early_gap, .. } = self;
+        // Where the marker of a result was read, it and all after it is there. Without one it may be what is missing.
+        let main_gap = main_gap.or(early_gap.filter(|_| !result.has_begun()));
         let result = match &main_gap {
             None => result.keep().await?,
             // Part of a result is none.
@@ -184,8 +207,9 @@ impl Read {
             let gaps = match stored_log::part(store, job, part).await? {
                 Some((header, bytes)) => {
                     let key = objects::log_parts_of(store.prefix(), job, &part.epoch);
-                    self.layout.part(&key, part.start, &bytes, (header.first, header.last));
-                    self.take(&bytes, is_result).await?;
+                    let fitting = self.fitting(&bytes, section, log);
+                    self.layout.part(&key, part.start, fitting, (header.first, header.last));
+                    self.take(fitting, &bytes, is_result).await?;
                     header.gaps
                 }
                 None => {
@@ -240,8 +264,9 @@ impl Read {
                 };
                 resume = None;
             }
-            self.layout.log(&chunk.bytes, times(&chunk.lines));
-            self.take(&chunk.bytes, is_result).await?;
+            let fitting = self.fitting(&chunk.bytes, section, log);
+            self.layout.log(fitting, times(&chunk.lines));
+            self.take(fitting, &chunk.bytes, is_result).await?;
             next = chunks.next().await;
         }
         if resume.is_some() {
@@ -261,12 +286,34 @@ impl Read {
         self.gap(gap, log.container.main && section.is_last);
     }
 
-    async fn take(&mut self, bytes: &[u8], is_result: bool) -> Result<(), CollectError> {
-        self.write(bytes).await?;
-        if is_result {
-            self.result.take(bytes).await?;
+    /// What the archive still takes of these bytes: an object can't be larger than its parts together.
+    fn fitting<'b>(&mut self, bytes: &'b [u8], section: &Section, log: &Log) -> &'b [u8] {
+        let room = self.archive.as_ref().map_or(u64::MAX, |archive| archive.room().saturating_sub(HEADINGS));
+        let fitting = if self.is_full { 0 } else { usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()) };
+        if fitting < bytes.len() && !self.is_full {
+            self.is_full = true;
+            let why = "the archive is as large as an object of the bucket can be: what comes after this was not kept";
+            // What it lacks is no reason to give a result up, which goes elsewhere.
+            self.gap(Gap::new(GapKind::TooLarge, &section.pod, &log.container.name, why), false);
         }
-        Ok(())
+        &bytes[..fitting]
+    }
+
+    /// Takes what is archived of the bytes of a log, and all of them for the result.
+    async fn take(&mut self, archived: &[u8], bytes: &[u8], is_result: bool) -> Result<(), CollectError> {
+        self.write(archived).await?;
+        if !is_result || self.main_gap.is_some() {
+            return Ok(());
+        }
+        match self.result.take(bytes).await {
+            Err(StoreError::TooLarge { limit, .. }) => {
+                self.main_gap =
+                    Some(format!("the result is larger than an object of the bucket can be, {limit} bytes"));
+                mem::replace(&mut self.result, ResultReader::none()).abort().await;
+                Ok(())
+            }
+            taken => Ok(taken?),
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), CollectError> {
@@ -288,7 +335,9 @@ impl Read {
 
     fn gap(&mut self, gap: Gap, is_result: bool) {
         if is_result {
-            self.main_gap.get_or_insert_with(|| gap.why.clone());
+            // What comes before a result is no part of it.
+            let missing = if self.result.has_begun() { &mut self.main_gap } else { &mut self.early_gap };
+            missing.get_or_insert_with(|| gap.why.clone());
         }
         self.gaps.push(gap);
     }
@@ -296,4 +345,63 @@ impl Read {
 
 fn times(lines: &[(usize, Timestamp)]) -> (Option<Timestamp>, Option<Timestamp>) {
     (lines.first().map(|(_, time)| *time), lines.last().map(|(_, time)| *time))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{
+        JobRecord,
+        job_record::{ArchiveState, Outcome},
+    };
+
+    use super::*;
+
+    const MARKED: &[u8] = b"PYGEOAPI_K8S_MANAGER_RESULT_START\nab";
+
+    fn reading() -> Read {
+        let (id, now) = (JobId::generate(1), Timestamp::UNIX_EPOCH);
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        let message = String::new();
+        record.outcome = Some(Outcome { reason: None, exit_code: Some(0), message, unknown: protocol::Unknown::new() });
+        Read::new(None, ResultReader::of(&record, &protocol::job_id::Epoch::generate(), None, 1024))
+    }
+
+    fn gap() -> Gap {
+        Gap::new(GapKind::Rotation, "pod", "main", "rotated away")
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_before_a_result_does_not_make_it_none() {
+        let mut read = reading();
+        read.take(b"", b"reading tiles\n", true).await.unwrap();
+        read.gap(gap(), true);
+        read.take(b"", MARKED, true).await.unwrap();
+        let kept = read.keep().await.unwrap();
+        assert_eq!((kept.gaps.len(), kept.main_gap.as_deref()), (1, None));
+        assert_eq!(kept.result.outputs[0].message.as_deref(), Some(b"ab".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn a_result_of_which_something_is_missing_is_none_and_neither_is_one_that_may_be_missing() {
+        for has_marker in [true, false] {
+            let mut read = reading();
+            if has_marker {
+                read.take(b"", MARKED, true).await.unwrap();
+            }
+            read.gap(gap(), true);
+            read.take(b"", b"cd\n", true).await.unwrap();
+            let kept = read.keep().await.unwrap();
+            assert_eq!(kept.main_gap.as_deref(), Some("rotated away"));
+            assert!(kept.result.outputs.is_empty() && !kept.result.is_there);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gap_of_another_container_says_nothing_of_the_result() {
+        let mut read = reading();
+        read.take(b"", MARKED, true).await.unwrap();
+        read.gap(gap(), false);
+        let kept = read.keep().await.unwrap();
+        assert!(kept.main_gap.is_none() && kept.result.is_there);
+    }
 }

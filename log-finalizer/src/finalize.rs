@@ -150,6 +150,7 @@ impl Finalizer {
 
     #[instrument(skip_all, fields(%job_id))]
     async fn advance_once(&self, job_id: &JobId, tidy: bool) -> Result<(), FinalizeError> {
+        let began = Instant::now();
         let outcome = async {
             self.step(job_id).await?;
             if tidy { self.tidy(job_id).await } else { Ok(()) }
@@ -160,7 +161,7 @@ impl Finalizer {
             Err(error) => {
                 if let Some(at) = error.at() {
                     let pause = self.settings.retry_limit.saturating_mul(RARELY);
-                    self.tries.failed(job_id, at, pause, Instant::now());
+                    self.tries.failed(job_id, at, pause, (began, Instant::now()));
                 }
             }
         }

@@ -82,6 +82,11 @@ impl ResultReader {
         Self { parser: MarkerParser::new(), held, sink, size: 0, head: Vec::new() }
     }
 
+    /// True once the marker of a result was read.
+    pub fn has_begun(&self) -> bool {
+        self.parser.has_result()
+    }
+
     /// Takes the next bytes of the log.
     ///
     /// # Errors

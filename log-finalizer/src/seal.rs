@@ -8,7 +8,7 @@ use protocol::{
     deadline::has_passed,
     job_id::Epoch,
     job_record::{Archive, ArchiveState, Outcome, Phase, Reason, Status, StoredResult},
-    manifest::Gap,
+    manifest::{Gap, GapKind},
 };
 
 /// What is to be done for a job.
@@ -129,9 +129,24 @@ pub(crate) fn gap(epoch: Option<&Epoch>, why: impl Into<String>) -> Archive {
     Archive { epoch: epoch.cloned(), gaps: vec![why.into()], ..Archive::new(ArchiveState::Gap) }
 }
 
-/// In public words: what is missing from an archive. The manifest has the causes.
+/// Gaps that are told one by one: a record has to fit into a message.
+const TOLD_GAPS: usize = 100;
+
+/// In public words: what is missing from an archive. The manifest has the causes, and all of them.
 pub(crate) fn public_gaps(gaps: &[Gap]) -> Vec<String> {
-    gaps.iter().map(|gap| format!("the log of container '{}' could not be read to its end", gap.container)).collect()
+    let say = |gap: &Gap| {
+        let what = match gap.kind {
+            Some(GapKind::Rotation | GapKind::Damaged) => "lacks a part",
+            Some(GapKind::TooLarge) => "was too large to be kept whole",
+            _ => "could not be read to its end",
+        };
+        format!("the log of container '{}' {what}", gap.container)
+    };
+    let mut told: Vec<String> = gaps.iter().take(TOLD_GAPS).map(say).collect();
+    if gaps.len() > TOLD_GAPS {
+        told.push(format!("and {} more, which the manifest names", gaps.len() - TOLD_GAPS));
+    }
+    told
 }
 
 /// Why an execution that succeeded must fail when its main container's log can't be read.
@@ -164,6 +179,15 @@ mod tests {
 
     fn findings(state: ArchiveState) -> Findings {
         Findings { archive: Archive::new(state), results: Vec::new(), failure: None }
+    }
+
+    #[test]
+    fn gaps_without_end_are_told_in_a_bounded_record() {
+        let gaps: Vec<Gap> = (0..20_000).map(|_| Gap::new(GapKind::Rotation, "pod", "main", "why")).collect();
+        let told = public_gaps(&gaps);
+        assert_eq!(told.len(), TOLD_GAPS + 1);
+        assert_eq!(told[0], "the log of container 'main' lacks a part");
+        assert_eq!(told[TOLD_GAPS], "and 19900 more, which the manifest names");
     }
 
     #[test]

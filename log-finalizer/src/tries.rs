@@ -33,8 +33,8 @@ struct Failing {
 }
 
 impl Tries {
-    /// A try failed. After a pause longer than `pause` between two failures, time begins anew.
-    pub(crate) fn failed(&self, job: &JobId, at: At, pause: Duration, now: Instant) {
+    /// A try failed that began then. After a pause longer than `pause` between a failure and the next try, time begins anew.
+    pub(crate) fn failed(&self, job: &JobId, at: At, pause: Duration, (began, now): (Instant, Instant)) {
         let mut jobs = self.jobs();
         if !jobs.contains_key(job) && jobs.len() >= MOST {
             jobs.retain(|_, failing| now.duration_since(failing.last) <= pause);
@@ -43,7 +43,7 @@ impl Tries {
             }
         }
         let failing = jobs.entry(*job).or_insert(Failing { log: None, other: None, last: now });
-        if now.duration_since(failing.last) > pause {
+        if began.duration_since(failing.last) > pause {
             (failing.log, failing.other) = (None, None);
         }
         failing.last = now;
@@ -86,7 +86,7 @@ mod tests {
         let (tries, job, start) = (Tries::default(), JobId::generate(1), Instant::now());
         assert!(!tries.are_for(&job, At::Log, Duration::ZERO, start), "it was never tried");
         for minutes in 0..5 {
-            tries.failed(&job, At::Log, PAUSE, start + MINUTE * minutes);
+            tries.failed(&job, At::Log, PAUSE, (start + MINUTE * minutes, start + MINUTE * minutes));
         }
         assert!(tries.are_for(&job, At::Log, MINUTE * 4, start + MINUTE * 4));
         assert!(!tries.are_for(&job, At::Log, MINUTE * 5, start + MINUTE * 4));
@@ -98,9 +98,9 @@ mod tests {
     #[test]
     fn an_outage_of_the_bucket_is_no_try_at_the_log() {
         let (tries, job, start) = (Tries::default(), JobId::generate(1), Instant::now());
-        tries.failed(&job, At::Log, PAUSE, start);
-        tries.failed(&job, At::Else, PAUSE, start + MINUTE);
-        tries.failed(&job, At::Log, PAUSE, start + MINUTE * 2);
+        tries.failed(&job, At::Log, PAUSE, (start, start));
+        tries.failed(&job, At::Else, PAUSE, (start + MINUTE, start + MINUTE));
+        tries.failed(&job, At::Log, PAUSE, (start + MINUTE * 2, start + MINUTE * 2));
         assert!(!tries.are_for(&job, At::Log, MINUTE, start + MINUTE * 2));
         assert!(tries.are_for(&job, At::Else, MINUTE, start + MINUTE * 2));
     }
@@ -108,21 +108,31 @@ mod tests {
     #[test]
     fn a_time_in_which_nothing_was_tried_does_not_count() {
         let (tries, job, start) = (Tries::default(), JobId::generate(1), Instant::now());
-        tries.failed(&job, At::Else, PAUSE, start);
-        tries.failed(&job, At::Else, PAUSE, start + PAUSE * 2);
+        tries.failed(&job, At::Else, PAUSE, (start, start));
+        tries.failed(&job, At::Else, PAUSE, (start + PAUSE * 2, start + PAUSE * 2));
         assert!(!tries.are_for(&job, At::Else, MINUTE, start + PAUSE * 2));
+    }
+
+    #[test]
+    fn a_try_that_takes_long_is_no_pause() {
+        let (tries, job, start) = (Tries::default(), JobId::generate(1), Instant::now());
+        for number in 0..3 {
+            let began = start + PAUSE * 2 * number;
+            tries.failed(&job, At::Else, PAUSE, (began, began + PAUSE * 2));
+        }
+        assert!(tries.are_for(&job, At::Else, PAUSE * 4, start + PAUSE * 6));
     }
 
     #[test]
     fn the_jobs_remembered_are_bounded_and_the_forgotten_are_given_more_time() {
         let (tries, start) = (Tries::default(), Instant::now());
         for number in 0..MOST {
-            tries.failed(&JobId::generate(number as u64), At::Else, PAUSE, start);
+            tries.failed(&JobId::generate(number as u64), At::Else, PAUSE, (start, start));
         }
         let job = JobId::generate(1);
-        tries.failed(&job, At::Else, PAUSE, start);
+        tries.failed(&job, At::Else, PAUSE, (start, start));
         assert!(!tries.are_for(&job, At::Else, Duration::ZERO, start));
-        tries.failed(&job, At::Else, PAUSE, start + PAUSE * 2);
+        tries.failed(&job, At::Else, PAUSE, (start + PAUSE * 2, start + PAUSE * 2));
         assert!(tries.are_for(&job, At::Else, Duration::ZERO, start + PAUSE * 2));
         assert_eq!(tries.jobs().len(), 1);
     }

@@ -119,6 +119,8 @@ pub enum GapKind {
     Running,
     /// A part of the log that had been stored is not what was stored.
     Damaged,
+    /// The archive is as large as an object may be: what comes after this place was not kept.
+    TooLarge,
     /// A kind of a newer version.
     #[serde(untagged)]
     Other(Word),

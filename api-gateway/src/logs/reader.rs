@@ -54,10 +54,13 @@ pub(super) struct Reader {
     failures: u32,
 }
 
-/// An object that is being read, and how many of its bytes are before the place.
+/// An object that is being read.
 struct Open {
     stream: BoxStream<'static, Result<Bytes, StoreError>>,
+    /// How many of its bytes are before the place.
     skip: u64,
+    /// The place after its last byte.
+    end: u64,
 }
 
 impl Reader {
@@ -88,7 +91,13 @@ impl Reader {
             if let Some(open) = &mut self.open {
                 match open.next().await {
                     Ok(Some(bytes)) => return Ok(self.read(bytes)),
-                    Ok(None) => self.open = None,
+                    Ok(None) => {
+                        let is_whole = open.end <= self.place;
+                        self.open = None;
+                        if !is_whole {
+                            self.failed(ReadError::Shorter).await?;
+                        }
+                    }
                     Err(error) => {
                         self.open = None;
                         self.failed(error).await?;
@@ -141,10 +150,11 @@ impl Reader {
         let has_place = |part: &&PartKey| part.start <= self.place && self.place < part.end();
         let Some(part) = self.parts.iter().find(has_place).cloned() else { return Ok(()) };
         match log_parts::open(objects, &self.source.record.job_id, &part).await {
-            Ok(Some((_, stream))) => self.open = Some(Open { stream, skip: self.place - part.start }),
+            Ok(Some((_, stream))) => self.open = Some(Open { stream, skip: self.place - part.start, end: part.end() }),
             // It was deleted as the log is archived, or another follower's chain has become longer.
             Ok(None) => {
                 self.parts.clear();
+                self.failed(ReadError::Shorter).await?;
                 self.look_again().await?;
             }
             Err(error) => self.failed(error).await?,
@@ -156,7 +166,7 @@ impl Reader {
         let range = ByteRange { offset: archived.start + self.place, length: archived.size - self.place };
         let Some(objects) = self.source.store.objects() else { return Ok(()) };
         match objects.get_range(&archived.key, Some(range)).await? {
-            Some(content) => self.open = Some(Open { stream: content.stream, skip: 0 }),
+            Some(content) => self.open = Some(Open { stream: content.stream, skip: 0, end: archived.size }),
             None => self.failures = TRIES,
         }
         Ok(())

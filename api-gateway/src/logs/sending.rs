@@ -158,6 +158,10 @@ async fn copy(
     while left > 0 {
         match reader.next(WAIT).await? {
             Step::Bytes(mut bytes) => {
+                // Nobody has what comes in between any more.
+                if reader.place() != to - left + u64::try_from(bytes.len()).unwrap_or_default() {
+                    return Err(ReadError::Shorter.into());
+                }
                 bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                 left -= u64::try_from(bytes.len()).unwrap_or(left);
                 sender.send(bytes).await?;
@@ -228,9 +232,18 @@ impl Following {
     async fn one(&self, log: Known, place: u64, sender: &Sender) -> Result<(), Broken> {
         let place = place.max(log.start);
         let mut reader = Reader::new(self.source.clone(), log, place);
+        let mut sent = None;
         loop {
             match reader.next(WAIT).await? {
-                Step::Bytes(bytes) => sender.send(bytes).await?,
+                Step::Bytes(bytes) => {
+                    let begin = reader.place() - u64::try_from(bytes.len()).unwrap_or_default();
+                    // Bytes keep their places: who comes back for what follows them asks by their number.
+                    if self.asked.container.is_some() && sent.is_some_and(|sent| sent != begin) {
+                        return Err(ReadError::Shorter.into());
+                    }
+                    sent = Some(reader.place());
+                    sender.send(bytes).await?;
+                }
                 Step::Nothing => {
                     debug!(place = reader.place(), "nothing new of the log");
                 }

@@ -55,21 +55,30 @@ enum Search {
     Behind(u64),
 }
 
+/// Parts that are looked at, at most: with few lines many parts tell nothing.
+const LOOKS: u32 = 32;
+
 /// Looks at a few parts only: one is older than the next.
 async fn in_parts(source: &Source, log: &Known, since: Timestamp) -> Result<Search, ReadError> {
     let Some(objects) = source.store.objects() else { return Ok(Search::Behind(log.start)) };
     let (mut low, mut high) = (0, log.parts.len());
     let mut search = Search::Behind(log.start);
+    // What is sought is not before this place.
+    let mut older = log.start;
+    let mut looks = 0;
     // Before `low` all parts are older, and what is sought is in the part at `high`, or behind.
     while low < high {
         let middle = low + (high - low) / 2;
         let mut at = middle;
         let told = loop {
             let Some(part) = log.parts.get(at) else { break None };
+            looks += 1;
+            if looks > LOOKS {
+                return Ok(Search::Found(older));
+            }
             // It was deleted, as the log is archived: what is before it is all that is known.
             let Some(header) = log_parts::header(objects, &source.record.job_id, part).await? else {
-                let (Search::Found(place) | Search::Behind(place)) = search;
-                return Ok(Search::Found(place));
+                return Ok(Search::Found(older));
             };
             match in_part(&header, since) {
                 None if at > low => at -= 1,
@@ -78,7 +87,10 @@ async fn in_parts(source: &Source, log: &Known, since: Timestamp) -> Result<Sear
         };
         match (told, &mut search) {
             (Some(Search::Found(place)), search) => (*search, high) = (Search::Found(place), at),
-            (Some(Search::Behind(place)), Search::Behind(last)) => (*last, low) = (place.max(*last), middle + 1),
+            (Some(Search::Behind(place)), Search::Behind(last)) => {
+                (*last, low) = (place.max(*last), middle + 1);
+                older = older.max(place);
+            }
             // No line begins from `low` to the middle, or a later part is known to have what is sought.
             (Some(Search::Behind(_)) | None, _) => low = middle + 1,
         }

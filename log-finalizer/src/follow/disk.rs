@@ -49,8 +49,9 @@ impl Disk {
         let Some(number) = self.free().pop() else { return Ok(None) };
         let taken = Taken { disk: self.clone(), number, size: bytes.len() };
         let file = self.file.clone();
-        spawn_blocking(move || file.write_all_at(&bytes, offset(number))).await??;
-        Ok(Some(taken))
+        // Kept until the bytes are written, even where nobody waits for that any more: the next one that has this place writes after.
+        let written = move || file.write_all_at(&bytes, offset(number)).map(|()| taken);
+        Ok(Some(spawn_blocking(written).await??))
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {

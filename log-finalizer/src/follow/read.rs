@@ -112,8 +112,11 @@ impl Reader {
 
     async fn follow(&mut self) -> End {
         let (mut failures, mut last_tries) = (0_u32, 0_u32);
+        let mut is_full = false;
         loop {
-            self.ring.room().await;
+            if mem::take(&mut is_full) {
+                self.ring.room().await;
+            }
             let state = match self.look().await {
                 Ok(state) => state,
                 Err(error) => {
@@ -136,6 +139,7 @@ impl Reader {
             match (pass, state) {
                 (Ok(Pass::Full), _) => {
                     info!(container = %self.of.container, "the bucket is too slow for this log: it is read on later");
+                    is_full = true;
                 }
                 (Ok(Pass::Silent), _) => {}
                 (Ok(Pass::End { is_met }), State::Runs) => {
@@ -153,6 +157,10 @@ impl Reader {
                     return End::Ended;
                 }
                 (Err(error), State::Runs) => {
+                    if !error.is_lasting() {
+                        // Nobody answers, and the container may have gone on: what ended before was not its end.
+                        self.clean = None;
+                    }
                     debug!(error = %chain(&error), "a log can't be followed now");
                     failures += 1;
                     pause(failures).await;

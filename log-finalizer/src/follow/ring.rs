@@ -106,6 +106,8 @@ pub(super) struct State {
     pub(super) end: Option<End>,
     /// When the oldest of what is not stored was read.
     pub(super) oldest: Option<Instant>,
+    /// There is too much in memory for a reader that was refused to go on.
+    pub(super) is_crowded: bool,
 }
 
 impl Ring {
@@ -157,6 +159,7 @@ impl Ring {
             gaps: inner.gaps,
             end: inner.end,
             oldest: inner.entries.front().map(|entry| entry.at),
+            is_crowded: inner.is_crowded(self.limit),
         }
     }
 
@@ -168,7 +171,7 @@ impl Ring {
     /// Waits until there is room for more than a chunk again, after one was refused. What is lossy makes room itself.
     pub(super) async fn room(&self) {
         let mut changes = self.changes();
-        while !self.is_lossy && self.inner().memory > self.limit / 2 && changes.changed().await.is_ok() {}
+        while !self.is_lossy && self.inner().is_crowded(self.limit) && changes.changed().await.is_ok() {}
     }
 
     /// The oldest pieces, at least one where there is any, and further ones up to `most` bytes. They stay until they are
@@ -221,6 +224,10 @@ async fn unfold(found: Vec<Found>) -> io::Result<Vec<Piece>> {
 }
 
 impl Inner {
+    fn is_crowded(&self, limit: usize) -> bool {
+        self.memory > limit / 2
+    }
+
     /// Adds to the newest entry, where it has room.
     fn extend(&mut self, chunk: &Chunk, mark: Option<&Mark>) -> bool {
         let Some(Entry { body: Body::Open(gathered), len, mark: own, .. }) = self.entries.back_mut() else {

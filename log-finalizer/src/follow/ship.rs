@@ -66,7 +66,9 @@ impl Shipper {
             let due = state.oldest.map(|oldest| oldest + age(self.age, began.elapsed()));
             let is_urgent = state.end.is_some() || self.hurry.is_cancelled();
             let is_due = due.is_some_and(|due| is_urgent || due <= Instant::now());
-            if is_due || state.read - state.held >= u64::try_from(self.size).unwrap_or(u64::MAX) {
+            // Short lines take more memory than they have bytes.
+            let is_crowded = state.is_crowded && state.oldest.is_some();
+            if is_due || is_crowded || state.read - state.held >= u64::try_from(self.size).unwrap_or(u64::MAX) {
                 let Some(is_last) = self.ship().await else { return };
                 has_told_end = is_last;
                 continue;

@@ -52,6 +52,16 @@ impl ObjectWriter {
         self.size
     }
 
+    /// Bytes that still fit into the object.
+    pub fn room(&self) -> u64 {
+        self.limit().saturating_sub(self.size)
+    }
+
+    /// The largest object that can be written with parts of this size.
+    fn limit(&self) -> u64 {
+        u64::try_from(self.store.part_size).unwrap_or(u64::MAX).saturating_mul(u64::from(PARTS_LIMIT))
+    }
+
     /// Takes the next bytes; sends a part when one is full.
     ///
     /// # Errors
@@ -103,6 +113,7 @@ impl ObjectWriter {
     }
 
     async fn send_part(&mut self) -> Result<(), StoreError> {
+        let limit = self.limit();
         let failed = |source| StoreError::Put { key: self.key.clone(), source };
         let content = self.buffer.split().freeze();
         let upload = match &mut self.upload {
@@ -110,11 +121,7 @@ impl ObjectWriter {
             none => none.insert(Upload::begin(&self.store, &self.key, &self.content_type).await.map_err(failed)?),
         };
         if upload.parts.len() == usize::from(PARTS_LIMIT) {
-            let part = u64::try_from(self.store.part_size).unwrap_or(u64::MAX);
-            return Err(StoreError::TooLarge {
-                key: self.key.clone(),
-                limit: part.saturating_mul(u64::from(PARTS_LIMIT)),
-            });
+            return Err(StoreError::TooLarge { key: self.key.clone(), limit });
         }
         upload.send(content).await.map_err(failed)
     }

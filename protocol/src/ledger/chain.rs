@@ -7,7 +7,8 @@ use crate::job_id::Epoch;
 
 /// Of the parts of one container's log, in any order, those that make up the longest log: the first begins at 0, each
 /// begins where the one before ends. `previous` says what the header of the first part of an epoch says; it is asked for
-/// those only that do not begin at 0. Of two chains of the same length the one with fewer epochs counts.
+/// those only that do not begin at 0. Of two chains of the same length one counts whose last part has no bytes, as it says that the
+/// log has ended, or what is missing; else the one with fewer epochs.
 pub fn longest(parts: &[PartKey], previous: impl Fn(&PartKey) -> Option<Previous>) -> Vec<PartKey> {
     let mut by_epoch: HashMap<&Epoch, Vec<&PartKey>> = HashMap::new();
     for part in parts {
@@ -29,7 +30,7 @@ pub fn longest(parts: &[PartKey], previous: impl Fn(&PartKey) -> Option<Previous
     best.unwrap_or_default().into_iter().cloned().collect()
 }
 
-/// Parts of an epoch from the one that does not begin at 0: whose header has to be read to tell a chain.
+/// The first part of each epoch, where it does not begin at 0: whose header has to be read to tell a chain.
 pub fn firsts(parts: &[PartKey]) -> Vec<&PartKey> {
     let mut firsts: HashMap<&Epoch, &PartKey> = HashMap::new();
     for part in parts {
@@ -41,12 +42,13 @@ pub fn firsts(parts: &[PartKey]) -> Vec<&PartKey> {
     firsts.into_values().filter(|part| part.start > 0).collect()
 }
 
-fn rank<'a>(chain: &[&'a PartKey]) -> (u64, std::cmp::Reverse<usize>, usize, &'a str) {
+fn rank<'a>(chain: &[&'a PartKey]) -> (u64, bool, std::cmp::Reverse<usize>, usize, &'a str) {
     let epochs = chain.windows(2).filter(|pair| pair[0].epoch != pair[1].epoch).count();
     let last = chain.last();
     // The last one decides nothing but that two replicas choose alike.
     let name = last.map_or("", |part| part.epoch.as_str());
-    (last.map_or(0, |part| part.end()), std::cmp::Reverse(epochs), chain.len(), name)
+    let has_mark = last.is_some_and(|part| part.size == 0);
+    (last.map_or(0, |part| part.end()), has_mark, std::cmp::Reverse(epochs), chain.len(), name)
 }
 
 /// The parts of an epoch with all that they go on after; `None` where something of that is missing.
@@ -128,6 +130,17 @@ mod tests {
         world.part(2, 17, 1);
         world.goes_on_after(2, 1, 12, 5);
         assert_eq!(world.chain().last(), Some(&(2, 17, 1)));
+    }
+
+    #[test]
+    fn one_that_took_over_and_found_the_end_counts_though_it_read_nothing_new() {
+        let mut world = World::new();
+        world.part(0, 0, 10);
+        world.part(1, 10, 0);
+        world.goes_on_after(1, 0, 0, 10);
+        assert_eq!(world.chain(), [(0, 0, 10), (1, 10, 0)]);
+        world.part(0, 10, 0);
+        assert_eq!(world.chain(), [(0, 0, 10), (0, 10, 0)], "one is enough");
     }
 
     #[test]
