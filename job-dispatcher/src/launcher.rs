@@ -24,7 +24,7 @@ use crate::{
     pace::{Pace, Place as PlaceInLine},
     refusal::told,
     reporter::{LAUNCHED, end},
-    room::Counted,
+    room::{Counted, LiveRoom},
     stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
 };
@@ -48,6 +48,8 @@ pub struct Launcher {
     pub watcher: Addr<Watcher>,
     /// How fast jobs are created.
     pub pace: Pace,
+    /// Whether more may be live.
+    pub room: Arc<LiveRoom>,
     /// Counts.
     pub metrics: Metrics,
     /// The runtime of the clients.
@@ -159,6 +161,8 @@ fn next(record: &JobRecord, there: Option<&Observation>, now: Timestamp) -> Next
 struct Turn {
     /// Its place in the stream.
     sequence: u64,
+    /// When it was taken in hand.
+    taken: std::time::Instant,
     /// The place in the line that it has kept.
     kept: Option<PlaceInLine>,
     /// It may be live, and counts as such.
@@ -186,7 +190,8 @@ impl Launcher {
     #[instrument(skip_all, fields(job_id = %request.record.job_id, process_id = %request.record.process_id))]
     async fn launch(&self, request: &ExecutionRequest, sequence: u64) -> Result<Launched, LaunchError> {
         let id = request.record.job_id;
-        let mut turn = Turn { sequence, kept: None, live: None, refused: None };
+        let taken = std::time::Instant::now();
+        let mut turn = Turn { sequence, taken, kept: None, live: None, refused: None };
         let mut unseen = 0;
         loop {
             let Some(stored) = self.accept(request).await? else { return Ok(Launched::Ended) };
@@ -316,7 +321,12 @@ impl Launcher {
         };
         // Waited for before the attempt is won: from then on there is little time. A job that was dismissed meanwhile leaves.
         let in_line = in_line.unwrap_or_else(|| self.pace.place(turn.sequence));
-        let Ok(mut permit) = tokio::time::timeout(HOLD_LOOK, in_line.permit()).await else { return Ok(false) };
+        let permitted = async {
+            let permit = in_line.permit().await;
+            self.room.confirm(turn.taken).await;
+            permit
+        };
+        let Ok(mut permit) = tokio::time::timeout(HOLD_LOOK, permitted).await else { return Ok(false) };
         turn.live = permit.live();
         let Some(attempt) = self.win(&id, stored, place).await? else { return Ok(false) };
         let won = Instant::now();

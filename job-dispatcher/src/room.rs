@@ -21,9 +21,12 @@ use tracing::warn;
 /// What is left of the cap on all live jobs, asked before each fetch and before each create.
 ///
 /// A launch is held from its fetch until its job has ended, so the messages that nobody has acknowledged, as their consumers
-/// count them over all replicas, are the live jobs, those included that were not created yet. As each queue is asked by itself,
-/// more may be fetched than that; what is fetched is created once there is room. So the cap is passed by no more than what other
-/// replicas create in the moment that the watch is behind.
+/// count them over all replicas, are the live jobs, those included that were not created yet. Several may fetch the last one at the
+/// same moment; but of those that are created each was counted after its fetch, and not too many were found. Whichever was counted
+/// last was counted with all others, so no more than the cap are live.
+///
+/// Launches that were given back, or whose replica died, are counted, too. So that they keep nobody from being launched for ever, a
+/// job that has waited for a while is created once the watch shows room for it.
 pub struct LiveRoom {
     max: usize,
     /// Fetches that may be under way at one time.
@@ -47,11 +50,13 @@ struct Held {
     told: AsyncMutex<Option<Told>>,
 }
 
-/// How many were in hand at a time, with what was handed out since.
+/// How many were in hand at a time.
 #[derive(Clone, Copy)]
 struct Told {
     at: Instant,
     held: usize,
+    /// What was handed out since.
+    granted: usize,
 }
 
 /// So long a count is used again: each queue asks, and asks again.
@@ -114,6 +119,22 @@ impl LiveRoom {
         Some(Counted(self.live.clone()))
     }
 
+    /// Comes back once a job that was taken in hand then may be created, as far as jobs in hand elsewhere are concerned.
+    pub async fn confirm(&self, taken: Instant) {
+        let Some(held) = &self.held else { return };
+        let began = Instant::now();
+        // Not all at the same moment: the watch has to show each to the others.
+        let patience = TRIAL_AFTER.mul_f64(1.0 + rand::random::<f64>());
+        let mut since = taken;
+        while held.count(since).await.is_none_or(|held| held > self.max) {
+            if began.elapsed() >= patience && self.seen() < self.max {
+                return;
+            }
+            tokio::time::sleep(FRESH).await;
+            since = Instant::now();
+        }
+    }
+
     fn seen(&self) -> usize {
         usize::try_from(self.seen.get()).unwrap_or_default()
     }
@@ -163,20 +184,31 @@ impl Held {
     async fn grant(&self, room: &LiveRoom) -> usize {
         // One asks at a time: what one fetch of this replica may take is counted for the next.
         let mut told = self.told.lock().await;
-        let mut now = match told.filter(|told| told.at.elapsed() < FRESH) {
-            Some(told) => told,
-            None => {
-                let held = consume::in_hand(&self.nats, &self.queues).await.unwrap_or_else(|error| {
-                    warn!(error = %error, "the live jobs of all replicas can't be counted");
-                    room.max
-                });
-                Told { at: Instant::now(), held }
-            }
-        };
-        let left = room.left(now.held);
-        now.held += left;
-        *told = Some(now);
+        let since = Instant::now().checked_sub(FRESH);
+        let Some(now) = self.told_since(&mut told, since).await else { return 0 };
+        let left = room.left(now.held + now.granted);
+        now.granted += left;
         left
+    }
+
+    /// How many are in hand, as counted at this time or later; `None` where that can't be told.
+    async fn count(&self, since: Instant) -> Option<usize> {
+        let mut told = self.told.lock().await;
+        Some(self.told_since(&mut told, Some(since)).await?.held)
+    }
+
+    async fn told_since<'t>(&self, told: &'t mut Option<Told>, since: Option<Instant>) -> Option<&'t mut Told> {
+        if told.is_none_or(|told| since.is_some_and(|since| told.at < since)) {
+            let at = Instant::now();
+            match consume::in_hand(&self.nats, &self.queues).await {
+                Ok(held) => *told = Some(Told { at, held, granted: 0 }),
+                Err(error) => {
+                    warn!(error = %error, "the live jobs of all replicas can't be counted");
+                    return None;
+                }
+            }
+        }
+        told.as_mut()
     }
 }
 

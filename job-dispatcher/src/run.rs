@@ -160,6 +160,7 @@ async fn serve(
         },
         watcher: watcher.clone(),
         pace,
+        room: Arc::new(room.for_a_queue()),
         metrics,
         runtime: runtime.clone(),
     }
