@@ -17,7 +17,7 @@ pub struct DispatcherSettings {
     /// process has moved. Separated by commas.
     #[serde(deserialize_with = "list")]
     pub namespaces: Vec<String>,
-    /// How long a pod may take to start, in seconds.
+    /// How long it may take until the main container runs, in seconds; pulling images and all init containers included.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
     /// How long a quota may keep a job from being launched, or its pod from being made, in seconds.
