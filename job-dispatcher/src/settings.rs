@@ -17,7 +17,7 @@ pub struct DispatcherSettings {
     /// process has moved. Separated by commas.
     #[serde(deserialize_with = "list")]
     pub namespaces: Vec<String>,
-    /// How long a pod may take to start, in seconds.
+    /// How long it may take until the main container runs, in seconds; pulling images and all init containers included.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
     /// How long a quota may keep a job from being launched, or its pod from being made, in seconds.
@@ -35,7 +35,9 @@ pub struct DispatcherSettings {
     pub max_live_per_process: usize,
     /// Jobs that each replica creates at one time, at most; while the API server refuses or fails, it is fewer.
     pub max_creating: usize,
-    /// How long objects stay after their job is terminal and archived, in seconds.
+    /// How long a Job stays after its job is done and archived, in seconds. Not kept: those of dismissed jobs, and of jobs that failed with
+    /// `ImagePull`, `Unschedulable`, `Deadline`, `ConfigError`, `StartError`, `NodeLost`, `QuotaExceeded` or `AdmissionRejected`. A Job that
+    /// never started, or whose node was lost, is deleted when it fails, before its log is archived.
     #[serde(deserialize_with = "seconds")]
     pub keep_jobs: Duration,
     /// Whether Jobs and pods that pygeoapi-k8s-manager left in the namespace are taken over.

@@ -17,7 +17,8 @@ pub struct FinalizerSettings {
     /// configuration file. Separated by commas.
     #[serde(deserialize_with = "list")]
     pub namespaces: Vec<String>,
-    /// Jobs that one replica stores at once. Each takes up to two parts of an upload (`store.part_size`) of memory.
+    /// Jobs that one replica stores at once. Each takes up to four parts of an upload (`store.part_size`) of memory, and up to three times
+    /// `finalizer.split_limit` where its process has several outputs.
     pub max_here: usize,
     /// Jobs in hand over all replicas.
     pub max_in_hand: usize,

@@ -89,6 +89,7 @@ struct StoreTuning {
     keep_archives: bool,
     /// URL under which clients reach the S3 service, for presigned URLs, where it is another.
     public_endpoint: Option<String>,
+    /// URL under which pods reach S3, where it is another.
     pods_endpoint: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Pods of Kubernetes Jobs. Needs: pods get, list, patch; pods/log get; jobs patch.
+//! Pods of Kubernetes Jobs. Needs: pods list, patch; pods/log get; jobs patch.
 
 mod timestamps;
 

@@ -89,7 +89,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "init_containers",
                 "list of mappings",
                 Value("[]"),
-                "Containers that run to their end before, one after the other.",
+                "Containers that run to their end before, one after the other; all of them within `dispatcher.start_deadline`.",
             ),
             Key::new("tolerations", "list of mappings", Value("[]"), "Taints of nodes that pods may run on (H)."),
             Key::new("node_selector", "mapping of label to value", Value("{}"), "Labels that a node must have (H).")
@@ -170,7 +170,8 @@ pub(super) const SECTIONS: &[Section] = &[
                 "`markers`, `files`, `upload`",
                 Value("markers"),
                 "How outputs come out of the container: printed after the log marker; as a file of each output's name in the folder \
-                 `QUAYSIDE_RESULTS`; or sent with PUT to the URL `QUAYSIDE_OUTPUT_<ID>_URL` of each.",
+                 `QUAYSIDE_RESULTS`; or sent with PUT to the URL `QUAYSIDE_OUTPUT_<ID>_URL` of each. `<ID>` is the output's id in capitals, all \
+                 but ASCII letters and digits written `_`; with `files` and `upload`, ids that become the same are a mistake at start.",
             ),
             Key::new(
                 "results_limit",
@@ -241,11 +242,16 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             Key::new(
                 "name",
-                "at most 63 lower-case letters, digits and inner hyphens",
+                "at most 63 lower-case letters, digits and inner hyphens, not beginning with `quayside-`",
                 Required,
                 "By which init containers mount it.",
             ),
-            Key::new("mount_path", "absolute path without colon", Required, "Where the main container sees it."),
+            Key::new(
+                "mount_path",
+                "absolute path without colon, not `/quayside` nor below it",
+                Required,
+                "Where the main container sees it.",
+            ),
             Key::new("read_only", "true or false", Value("false"), "Whether the main container may only read it.")
                 .or("readOnly"),
             Key::new("persistent_volume_claim_name", "name of a claim", Nothing, "An existing claim."),
@@ -279,7 +285,7 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             Key::new(
                 "name",
-                "at most 63 lower-case letters, digits and inner hyphens",
+                "at most 63 lower-case letters, digits and inner hyphens, not beginning with `quayside-`",
                 Required,
                 "Its name, once in the pod.",
             ),
