@@ -65,6 +65,8 @@ pub struct Create {
 #[derive(Debug, Default)]
 struct Seen {
     refusal: Option<Refusal>,
+    /// Which Job alone is refused: the next one, until it has come.
+    only: Option<Option<String>>,
     creates: Vec<Create>,
     under_way: usize,
     most_under_way: usize,
@@ -102,7 +104,14 @@ impl ApiProxy {
 
     /// From now on Jobs are refused like this; or created.
     pub fn refuse(&self, refusal: Option<Refusal>) {
-        locked(&self.seen).refusal = refusal;
+        let mut seen = locked(&self.seen);
+        (seen.refusal, seen.only) = (refusal, None);
+    }
+
+    /// From now on the Job that comes next is refused like this, each time that it comes, and no other.
+    pub fn refuse_one(&self, refusal: Refusal) {
+        let mut seen = locked(&self.seen);
+        (seen.refusal, seen.only) = (Some(refusal), Some(None));
     }
 
     /// Every Job that was to be created so far, in order.
@@ -181,7 +190,8 @@ fn begin(seen: &Mutex<Seen>, body: &[u8]) -> Option<Refusal> {
     let job: HashMap<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     let name = job.get("metadata").and_then(|metadata| metadata["name"].as_str()).unwrap_or_default().to_owned();
     let mut seen = locked(seen);
-    let refusal = seen.refusal;
+    let is_meant = seen.only.as_mut().is_none_or(|only| *only.get_or_insert_with(|| name.clone()) == name);
+    let refusal = seen.refusal.filter(|_| is_meant);
     seen.creates.push(Create { name, at: Instant::now(), refused: refusal.is_some() });
     seen.under_way += 1;
     seen.most_under_way = seen.most_under_way.max(seen.under_way);

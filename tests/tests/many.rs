@@ -8,7 +8,7 @@ use end_to_end::{
     story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use protocol::JobId;
+use protocol::{JobId, names::subjects::parse_event};
 use serde_json::json;
 
 const JOBS: usize = 2000;
@@ -16,14 +16,20 @@ const CAP: usize = 200;
 /// Each may have as many live jobs as all together.
 const PROCESSES: [&str; 4] = ["a", "b", "c", "d"];
 
+/// Its jobs run for so long that the cap is reached.
+fn process(id: &str) -> String {
+    let duration = "      env: [{name: SIMULATED_DURATION, value: 25s}]\n";
+    process_yaml(id, "true").replace("      resources:\n", &format!("{duration}      resources:\n"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_jobs_run_once_each_and_never_more_than_two_hundred_at_one_time() {
     let mut setting = Setting::new(Backend::Simulated)
-        .with_processes(&PROCESSES.map(|id| process_yaml(id, "true")).concat())
+        .with_processes(&PROCESSES.map(process).concat())
         .with("QUAYSIDE_DISPATCHER__MAX_LIVE", &CAP.to_string());
     setting.replicas = 2;
-    // The one inside the tests looks at every object of its bucket to list a few.
-    setting.store = StoreChoice::Versitygw;
+    // What becomes of their logs is others' story.
+    setting.store = StoreChoice::Absent;
     if end_to_end::story::skips("many", Backend::Simulated) {
         return;
     }
@@ -41,7 +47,7 @@ async fn two_thousand_jobs_run_once_each_and_never_more_than_two_hundred_at_one_
         }
         once_each(story, &live, &jobs).await?;
         let most = live.most(|_| true);
-        ensure!((CAP / 2..=CAP).contains(&most), "{most} were live at one time, {CAP} may be");
+        ensure!((CAP * 9 / 10..=CAP).contains(&most), "{most} were live at one time, {CAP} may be");
         Ok(())
     })
     .await;
@@ -59,8 +65,11 @@ async fn once_each(story: &Story, live: &LiveJobs, jobs: &[JobId]) -> Result<()>
     for job in jobs {
         let uids = made.get(&job.to_string()).context("a job without a Job")?;
         ensure!(uids.len() == 1, "{job} had the Jobs {uids:?}");
-        let attempt = story.manifest(job).await?.record.attempt;
-        ensure!(attempt == 1, "{job} took {attempt} attempts");
+    }
+    let events = story.messages().await?.into_iter().filter(|(subject, _)| parse_event(subject).is_some());
+    for (subject, event) in events {
+        let attempt = event["data"]["attempt"].as_u64().context("a record without attempts")?;
+        ensure!(attempt <= 1, "{subject} tells of {attempt} attempts");
     }
     Ok(())
 }
