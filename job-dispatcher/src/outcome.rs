@@ -128,6 +128,7 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
             }
             None if refused(seen) == Some(Refusal::ForGood) => Some((no_pod(seen, None), true)),
             None if is_overdue(seen, now, seen_for, start_deadline) => Some((no_pod(seen, Some(start_deadline)), true)),
+            Some(pod) if is_prepared(pod, now, start_deadline) => None,
             Some(pod) if started.is_none() && is_overdue(seen, now, seen_for, start_deadline) => {
                 Some((not_started(pod, start_deadline), true))
             }
@@ -155,6 +156,17 @@ fn is_overdue(seen: &Observation, now: Timestamp, seen_for: Duration, start_dead
         [_, .., last] => is_older(Some(last.created), now, start_deadline),
         _ => seen_for >= start_deadline,
     }
+}
+
+/// True while init containers run, and for as long after the last one as the main container may take to start: what they do is
+/// work, not a start that is late.
+fn is_prepared(pod: &PodObservation, now: Timestamp, start_deadline: Duration) -> bool {
+    let own = pod.containers.iter().filter(|container| container.init && container.name != COMPANION_RESULTS);
+    own.into_iter().any(|container| match &container.state {
+        ContainerState::Running { .. } => true,
+        ContainerState::Terminated { finished, .. } => finished.is_some() && !is_older(*finished, now, start_deadline),
+        ContainerState::Waiting { .. } => false,
+    })
 }
 
 fn refused(seen: &Observation) -> Option<Refusal> {
@@ -371,6 +383,19 @@ mod tests {
             Judgement::Ended(ended) => (ended.outcome.reason, ended.outcome.message),
             other => panic!("not ended: {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_time_that_init_containers_take_is_not_that_of_a_start() {
+        let judged = |init: ContainerState, second| {
+            let containers = vec![container(true, init), container(false, waiting("ErrImagePull"))];
+            judge(&seen(JobState::Active, containers), at(second), Duration::from_secs(3600), DEADLINE)
+        };
+        assert_eq!(judged(ContainerState::Running { started: Some(at(0)) }, 3600), Judgement::Waiting);
+        // It ended at second 9.
+        assert_eq!(judged(ended(0, "Completed"), 308), Judgement::Waiting);
+        assert_eq!(reason(judged(ended(0, "Completed"), 309)).0, Some(Reason::ImagePull));
+        assert_eq!(reason(judged(waiting("ErrImagePull"), 300)).0, Some(Reason::ImagePull));
     }
 
     #[test]

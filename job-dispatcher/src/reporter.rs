@@ -162,7 +162,7 @@ impl Report {
         }
         let reported = tell(store, executor.kind(), &seen, &judgement, deadlines.quota, metrics).await?;
         if reported == Reported::Ended && would_go_on(&judgement) {
-            delete(executor, &seen).await;
+            end_it(executor, &seen).await;
         }
         match judgement {
             Judgement::HeldUp { .. } if reported == Reported::Alive => Ok(Reported::HeldUp),
@@ -198,9 +198,14 @@ fn would_go_on(judgement: &Judgement) -> bool {
     }
 }
 
-/// A job that could not start in time would go on trying.
-async fn delete(executor: &Executor, seen: &Observation) {
-    if let Err(error) = executor.delete(&seen.namespace, &seen.job_name, &seen.uid).await {
+/// A job that could not start in time would go on trying. Where its init containers have a log, that is left to be read.
+async fn end_it(executor: &Executor, seen: &Observation) {
+    let ended = match seen.retries {
+        0 => executor.stop(seen).await,
+        // Another pod would follow the one that is stopped.
+        _ => executor.delete(&seen.namespace, &seen.job_name, &seen.uid).await,
+    };
+    if let Err(error) = ended {
         warn!(job_id = %seen.job_id, error = %platform::telemetry::chain(&error), "the job could not be deleted, the sweep will");
     }
 }

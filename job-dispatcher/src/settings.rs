@@ -17,7 +17,8 @@ pub struct DispatcherSettings {
     /// process has moved. Separated by commas.
     #[serde(deserialize_with = "list")]
     pub namespaces: Vec<String>,
-    /// How long it may take until the main container runs, in seconds; pulling images and all init containers included.
+    /// How long a pod may take to start, in seconds; once its init containers run it is not counted, and begins anew when the last one has
+    /// ended.
     #[serde(deserialize_with = "seconds")]
     pub start_deadline: Duration,
     /// How long a quota may keep a job from being launched, or its pod from being made, in seconds.
@@ -37,7 +38,8 @@ pub struct DispatcherSettings {
     pub max_creating: usize,
     /// How long a Job stays after its job is done and archived, in seconds. Not kept: those of dismissed jobs, and of jobs that failed with
     /// `ImagePull`, `Unschedulable`, `Deadline`, `ConfigError`, `StartError`, `NodeLost`, `QuotaExceeded` or `AdmissionRejected`. A Job that
-    /// never started, or whose node was lost, is deleted when it fails, before its log is archived.
+    /// never started, or whose node was lost, is
+    /// deleted when it fails, unless its init containers have a log and it has no retries.
     #[serde(deserialize_with = "seconds")]
     pub keep_jobs: Duration,
     /// Whether Jobs and pods that pygeoapi-k8s-manager left in the namespace are taken over.

@@ -14,7 +14,7 @@ use kube::{
     Api,
     api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams},
 };
-use protocol::JobId;
+use protocol::{Event, JobId, names::subjects::parse_event};
 use serde_json::{Value, json};
 
 /// A process whose pod runs for long, with more options.
@@ -35,8 +35,13 @@ pub(crate) async fn failed(story: &Story, job: &JobId, reason: &str, words: &str
     let message = status["message"].as_str().context("no message")?;
     ensure!(status["status"] == "failed" && message.contains(words), "{status}");
     ensure!(status["reason"] == reason, "{status}");
-    let told = story.manifest(job).await?.record.outcome.and_then(|outcome| outcome.reason).context("no reason")?;
-    ensure!(told.to_string() == reason, "{told}: {message}");
+    let event = story
+        .messages()
+        .await?
+        .into_iter()
+        .find(|(subject, _)| matches!(parse_event(subject), Some((_, of, Event::Failed)) if of == *job));
+    let (_, event) = event.context("no event tells that it failed")?;
+    ensure!(event["data"]["outcome"]["reason"] == reason, "{event}");
     let exception: Value = story.get(&format!("/jobs/{job}/results")).await?.json().await?;
     ensure!(exception["reason"] == reason, "{exception}");
     ensure!(exception["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{exception}");

@@ -89,7 +89,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "init_containers",
                 "list of mappings",
                 Value("[]"),
-                "Containers that run to their end before, one after the other; all of them within `dispatcher.start_deadline`.",
+                "Containers that run to their end before, one after the other.",
             ),
             Key::new("tolerations", "list of mappings", Value("[]"), "Taints of nodes that pods may run on (H)."),
             Key::new("node_selector", "mapping of label to value", Value("{}"), "Labels that a node must have (H).")
