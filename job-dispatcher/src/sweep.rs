@@ -249,7 +249,7 @@ mod tests {
         assert!(!goes(&record(Status::Running, ArchiveState::Pending, "other"), 100));
         assert!(!goes(&record(Status::Successful, ArchiveState::Stored, "u"), 59));
         for settled in [ArchiveState::Stored, ArchiveState::Gap, ArchiveState::Off] {
-            assert!(!goes(&record(Status::Successful, settled.clone(), "u"), 59));
+            assert!(!goes(&record(Status::Successful, settled, "u"), 59));
             assert!(goes(&record(Status::Successful, settled, "u"), 60));
         }
         assert!(!goes(&record(Status::Successful, ArchiveState::Pending, "u"), 60));
