@@ -101,12 +101,15 @@ async fn the_log_of_a_running_job_is_read_in_parts_and_beyond_them() {
             ensure!(part.status().as_u16() == 206 && shown == expected, "{:?}", part.headers());
             ensure!(part.bytes().await? == main[from..to], "{range}");
         }
-        for follow in ["", "&follow=true"] {
-            let range = format!("bytes={}-", main.len() + 1);
-            let beyond = ask(story, &job, &of_main(follow), &[("range", &range)]).await?;
-            let shown = header(&beyond, "content-range");
-            ensure!(beyond.status().as_u16() == 416 && shown == format!("bytes */{}", main.len()), "{beyond:?}");
-        }
+        let range = format!("bytes={}-", main.len() + 1);
+        let beyond = ask(story, &job, &of_main(""), &[("range", &range)]).await?;
+        let shown = header(&beyond, "content-range");
+        ensure!(beyond.status().as_u16() == 416 && shown == format!("bytes */{}", main.len()), "{beyond:?}");
+        // A follower that died may have told of bytes that the next one has yet to read again.
+        let awaited = ask(story, &job, &of_main("&follow=true"), &[("range", &range)]).await?;
+        let shown = header(&awaited, "content-range").starts_with(&format!("bytes {}-", main.len() + 1));
+        ensure!(awaited.status().as_u16() == 206 && shown, "{awaited:?}");
+        drop(awaited);
 
         let unknown = ask(story, &job, "?container=x", &[]).await?;
         let (code, text) = (unknown.status().as_u16(), unknown.text().await?);
