@@ -61,6 +61,10 @@ struct Told {
 
 /// So long a count is used again: each queue asks, and asks again.
 const FRESH: Duration = Duration::from_millis(100);
+/// With many queues a count is many requests, and is used for so long more for each,
+const FRESH_OF_QUEUE: Duration = Duration::from_millis(5);
+/// and so long at most.
+const LONGEST_FRESH: Duration = Duration::from_secs(2);
 
 /// So many replicas can fetch at the same moment without passing the cap by more than a job each, while much is left.
 const REPLICAS: usize = 4;
@@ -184,7 +188,9 @@ impl Held {
     async fn grant(&self, room: &LiveRoom) -> usize {
         // One asks at a time: what one fetch of this replica may take is counted for the next.
         let mut told = self.told.lock().await;
-        let since = Instant::now().checked_sub(FRESH);
+        let queues = u32::try_from(self.queues.len()).unwrap_or(u32::MAX);
+        let fresh = FRESH_OF_QUEUE.saturating_mul(queues).clamp(FRESH, LONGEST_FRESH);
+        let since = Instant::now().checked_sub(fresh);
         let Some(now) = self.told_since(&mut told, since).await else { return 0 };
         let left = room.left(now.held + now.granted);
         now.granted += left;

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::finish::finish;
 use self::{disk::Disk, session::Session};
-use crate::{finalize::Finalizer, settings::FinalizerSettings};
+use crate::finalize::Finalizer;
 
 /// Parts that are stored at once.
 const PUTS: usize = 8;
@@ -42,7 +42,7 @@ impl Follower {
     /// Opens the file for what waits; goes on without it where that is not possible.
     pub(crate) fn new(finalizer: Finalizer) -> Self {
         let settings = &finalizer.settings;
-        let disk = match disk(settings) {
+        let disk = match disk(&finalizer) {
             Ok(disk) => disk,
             Err((dir, error)) => {
                 warn!(
@@ -52,6 +52,8 @@ impl Follower {
                 None
             }
         };
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        finalizer.metrics.max_followed.set(number(settings.max_followed));
         let places = Arc::new(Semaphore::new(settings.max_followed));
         Self { finalizer, disk, places, puts: Arc::new(Semaphore::new(PUTS)) }
     }
@@ -76,12 +78,15 @@ impl Follower {
     }
 }
 
-fn disk(settings: &FinalizerSettings) -> Result<Option<Arc<Disk>>, (PathBuf, std::io::Error)> {
+fn disk(finalizer: &Finalizer) -> Result<Option<Arc<Disk>>, (PathBuf, std::io::Error)> {
+    let (settings, metrics) = (&finalizer.settings, &finalizer.metrics);
     if settings.log_disk_size == 0 {
         return Ok(None);
     }
     let dir = settings.log_disk_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let disk = Disk::new(&dir, settings.log_disk_size).map_err(|error| (dir.clone(), error))?;
+    let disk =
+        Disk::new(&dir, settings.log_disk_size, metrics.log_disk.clone()).map_err(|error| (dir.clone(), error))?;
+    metrics.max_log_disk.set(i64::try_from(settings.log_disk_size).unwrap_or(i64::MAX));
     info!(dir = %dir.display(), bytes = settings.log_disk_size, "logs wait for the bucket on disk, too");
     Ok(Some(Arc::new(disk)))
 }

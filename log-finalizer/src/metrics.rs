@@ -36,6 +36,12 @@ pub struct Metrics {
     pub followed: Gauge,
     /// Containers that wait for a place among these.
     pub waits_to_be_followed: Gauge,
+    /// Containers that may be followed.
+    pub max_followed: Gauge,
+    /// Bytes on disk that wait for the bucket.
+    pub log_disk: Gauge,
+    /// Bytes on disk that may.
+    pub max_log_disk: Gauge,
     /// Parts of followed logs that were stored.
     pub parts: Counter,
     /// Tries at storing one that will be repeated.
@@ -68,6 +74,9 @@ impl Metrics {
             waiting: Gauge::default(),
             followed: Gauge::default(),
             waits_to_be_followed: Gauge::default(),
+            max_followed: Gauge::default(),
+            log_disk: Gauge::default(),
+            max_log_disk: Gauge::default(),
             parts: Counter::default(),
             parts_failed: Counter::default(),
             part_bytes: Counter::default(),
@@ -87,6 +96,9 @@ impl Metrics {
             waiting,
             followed,
             waits_to_be_followed,
+            max_followed,
+            log_disk,
+            max_log_disk,
             parts,
             parts_failed,
             part_bytes,
@@ -110,6 +122,17 @@ impl Metrics {
             "Containers that run and are not followed, as finalizer.max_followed are",
             waits_to_be_followed,
         );
+        registry.register(
+            "quayside_finalizer_max_followed",
+            "Containers that may be followed, finalizer.max_followed",
+            max_followed,
+        );
+        registry.register(
+            "quayside_finalizer_log_disk_bytes",
+            "Bytes of logs on disk that wait for the bucket",
+            log_disk,
+        );
+        registry.register("quayside_finalizer_max_log_disk_bytes", "Bytes that may wait there", max_log_disk);
         registry.register("quayside_finalizer_log_parts", "Parts of followed logs stored", parts);
         registry.register(
             "quayside_finalizer_log_parts_failed",

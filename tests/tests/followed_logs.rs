@@ -10,14 +10,19 @@ use end_to_end::{
     story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::DeleteParams};
+use kube::{
+    Api,
+    api::{DeleteParams, LogParams},
+};
 use protocol::{
     JobId, Manifest,
     job_id::Epoch,
+    job_record::ArchiveState,
     ledger::{
         self,
         tail::{Answer, Question},
     },
+    manifest::GapKind,
     names::{objects, subjects},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -234,6 +239,109 @@ async fn while_the_bucket_is_away_a_log_is_read_on_and_waits() {
         let (log, _) = whole_log(story, &job).await?;
         let log = std::str::from_utf8(&log)?.strip_prefix("first\n").context("no first line")?.to_owned();
         assert_eq!(assert_counted(&log, "last")?, 2000);
+        Ok(())
+    })
+    .await;
+}
+
+/// Prints so many lines of 100 bytes.
+fn numbers(count: u32) -> String {
+    format!("awk 'BEGIN {{ for (i = 1; i <= {count}; i++) printf(\"%099d\\n\", i) }}'")
+}
+
+/// A metric of the finalizer.
+async fn metric(story: &Story, probe: u16, name: &str) -> Result<u64> {
+    let url = format!("http://127.0.0.1:{probe}/metrics");
+    let metrics = story.http.get(&url).send().await?.text().await?;
+    let name = format!("quayside_finalizer_{name} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    Ok(value.with_context(|| format!("no {name} in {metrics}"))?.parse()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_bucket_is_bounded_in_memory_and_on_disk_and_the_rest_is_read_later() {
+    // 8 MB: as much as the ring and the disk have, and several times more.
+    let script = format!("echo first\n{UNTIL_TOLD}\n{}\necho last", numbers(80_000));
+    let setting = Setting::new(Backend::Local)
+        .with_processes(&process(&script))
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1")
+        .with("QUAYSIDE_FINALIZER__LOG_DISK_SIZE", "1048576");
+    tell("followed-disk", setting, async |story| {
+        let probe = story.stack.service(Service::Finalizer, 0)?.probe;
+        let job = submit(story).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another S3") };
+        server.refuse(|_, _| true);
+        fs::write(gate(story), "")?;
+        wait_until("the disk is full", LIMIT, || async {
+            let (used, most) =
+                (metric(story, probe, "log_disk_bytes").await?, metric(story, probe, "max_log_disk_bytes").await?);
+            ensure!((used, most) == (1_048_576, 1_048_576), "{used} of {most} bytes are used");
+            Ok(())
+        })
+        .await?;
+        server.refuse_nothing();
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "{status}");
+        let (log, manifest) = whole_log(story, &job).await?;
+        let mut expected = b"first\n".to_vec();
+        (1..=80_000).for_each(|number| expected.extend(format!("{number:099}\n").bytes()));
+        expected.extend(b"last\n");
+        ensure!(log == expected, "{} of {} bytes", log.len(), expected.len());
+        ensure!(manifest.containers[0].followed > 2_000_000, "{manifest:?}");
+        ensure!(metric(story, probe, "log_disk_bytes").await? == 0, "something is left on disk");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rotated_away_while_the_bucket_is_away_is_a_gap_and_the_result_after_it_is_one_on_the_real_node() {
+    // The kubelet keeps two files of 5 MiB: of 40 MB most go before they are read.
+    let script = format!(
+        "echo first; sleep 8; for p in 1 2 3 4 5 6 7 8; do {}; sleep 1; done; sleep 20; echo PYGEOAPI_K8S_MANAGER_RESULT_START; echo 7",
+        numbers(50_000)
+    );
+    let setting = Setting::new(Backend::Real)
+        .with_processes(&process_yaml("talks", &script))
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1")
+        .with("QUAYSIDE_FINALIZER__LOG_DISK_SIZE", "0");
+    tell("followed-gap", setting, async |story| {
+        let job = story.submit("talks", json!({})).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let Store::Embedded(server) = &story.stack.store else { anyhow::bail!("another S3") };
+        server.refuse(|operation, key| operation == "PutObject" && key.contains("/log/"));
+        let pod = story.kubernetes_pods(&job).await?.pop().and_then(|pod| pod.metadata.name).context("no pod")?;
+        wait_until("it has printed everything but its result", LIMIT, || async {
+            let (namespace, client) = story.cluster()?;
+            let last = LogParams { tail_lines: Some(1), ..LogParams::default() };
+            let last = Api::<Pod>::namespaced(client.clone(), namespace.name()).logs(&pod, &last).await?;
+            ensure!(last.contains("50000"), "{last}");
+            Ok(())
+        })
+        .await?;
+        server.refuse_nothing();
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "{status}");
+        let results = story.get(&format!("/jobs/{job}/results")).await?.text().await?;
+        ensure!(results.trim() == "7", "{results}");
+        let manifest = story.manifest(&job).await?;
+        let [gap, ..] = manifest.gaps.as_slice() else { anyhow::bail!("no gap: {manifest:?}") };
+        ensure!(gap.kind == Some(GapKind::Rotation) && gap.pod.as_deref() == Some(&*pod), "{gap:?}");
+        let at = usize::try_from(gap.at.context("nobody knows where")?)?;
+        ensure!(gap.after.zip(gap.before).is_some_and(|(after, before)| after <= before), "{gap:?}");
+        ensure!(manifest.record.archive.state == ArchiveState::Gap, "{:?}", manifest.record.archive);
+        // What is there before the gap is what was printed, without a hole, and after it a line begins.
+        let log = log_of(story, &job, &manifest).await?;
+        let mut printed = b"first\n".to_vec();
+        for _ in 0..8 {
+            (1..=50_000).for_each(|number| printed.extend(format!("{number:099}\n").bytes()));
+        }
+        ensure!(log.len() < printed.len() && log[..at] == printed[..at], "{at} of {} bytes", log.len());
+        ensure!(log[at - 1] == b'\n' && log.ends_with(b"PYGEOAPI_K8S_MANAGER_RESULT_START\n7\n"), "{gap:?}");
+        let answer = story.get(&format!("/jobs/{job}/logs")).await?;
+        let told = answer.headers().get("quayside-log-gaps").context("gaps are not told")?;
+        ensure!(told.to_str()? == manifest.gaps.len().to_string(), "{told:?}");
         Ok(())
     })
     .await;

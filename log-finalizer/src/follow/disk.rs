@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::task::spawn_blocking;
 
 /// Bytes of one place: a full buffer of a log, with the times of all lines that can be in it.
@@ -18,6 +19,8 @@ pub(super) const PLACE: usize = 128 * 1024;
 pub(super) struct Disk {
     file: Arc<File>,
     free: Mutex<Vec<u32>>,
+    /// Bytes of the places that are taken.
+    used: Gauge,
 }
 
 /// One place that is taken; free again when dropped.
@@ -33,9 +36,9 @@ impl Disk {
     ///
     /// # Errors
     /// When it can't be made.
-    pub(super) fn new(dir: &Path, size: u64) -> io::Result<Self> {
+    pub(super) fn new(dir: &Path, size: u64, used: Gauge) -> io::Result<Self> {
         let places = u32::try_from(size / PLACE as u64).unwrap_or(u32::MAX);
-        Ok(Self { file: Arc::new(tempfile::tempfile_in(dir)?), free: Mutex::new((0..places).rev().collect()) })
+        Ok(Self { file: Arc::new(tempfile::tempfile_in(dir)?), free: Mutex::new((0..places).rev().collect()), used })
     }
 
     /// Writes `bytes` to a free place. `None` where none is free, or they are more than one place has.
@@ -47,6 +50,7 @@ impl Disk {
             return Ok(None);
         }
         let Some(number) = self.free().pop() else { return Ok(None) };
+        self.used.inc_by(PLACE as i64);
         let taken = Taken { disk: self.clone(), number, size: bytes.len() };
         let file = self.file.clone();
         // Kept until the bytes are written, even where nobody waits for that any more: the next one that has this place writes after.
@@ -76,6 +80,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        self.disk.used.dec_by(PLACE as i64);
         self.disk.free().push(self.number);
     }
 }
@@ -93,12 +98,14 @@ mod tests {
     #[tokio::test]
     async fn places_hold_what_was_written_and_are_used_again() {
         let dir = TempDir::new().unwrap();
-        let disk = Arc::new(Disk::new(dir.path(), 2 * PLACE as u64 + 1).unwrap());
+        let disk = Arc::new(Disk::new(dir.path(), 2 * PLACE as u64 + 1, Gauge::default()).unwrap());
         let one = disk.write(b"one".to_vec()).await.unwrap().unwrap();
         let two = disk.write(vec![7; PLACE]).await.unwrap().unwrap();
         assert!(disk.write(b"three".to_vec()).await.unwrap().is_none(), "there are two places");
         assert_eq!((one.read().await.unwrap(), two.read().await.unwrap()), (b"one".to_vec(), vec![7; PLACE]));
+        assert_eq!(disk.used.get(), 2 * PLACE as i64);
         drop(two);
+        assert_eq!(disk.used.get(), PLACE as i64);
         let three = disk.write(b"three".to_vec()).await.unwrap().unwrap();
         assert_eq!((one.read().await.unwrap(), three.read().await.unwrap()), (b"one".to_vec(), b"three".to_vec()));
         drop(one);

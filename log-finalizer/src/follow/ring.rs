@@ -409,7 +409,7 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_into_memory_goes_to_disk_and_what_fits_nowhere_is_refused() {
         let dir = TempDir::new().unwrap();
-        let disk = Arc::new(Disk::new(dir.path(), 2 * PLACE as u64).unwrap());
+        let disk = Arc::new(Disk::new(dir.path(), 2 * PLACE as u64, Default::default()).unwrap());
         let ring = Ring::new(100, ENTRY, Some(disk), false);
         let mut is_taken = Vec::new();
         for byte in b'a'..=b'f' {
