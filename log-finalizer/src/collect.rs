@@ -204,25 +204,43 @@ impl Read {
     ) -> Result<(), CollectError> {
         let is_result = log.container.main && section.is_last;
         for part in &chain.parts {
-            let gaps = match stored_log::part(store, job, part).await? {
+            match stored_log::part(store, job, part).await? {
                 Some((header, bytes)) => {
                     let key = objects::log_parts_of(store.prefix(), job, &part.epoch);
                     let fitting = self.fitting(&bytes, section, log);
                     self.layout.part(&key, part.start, fitting, (header.first, header.last));
-                    self.take(fitting, &bytes, is_result).await?;
-                    header.gaps
+                    self.write(fitting).await?;
+                    self.result_of_part(&bytes, part.start, header.gaps, is_result).await?;
                 }
                 None => {
                     let (pod, container) = (&section.pod, &log.container.name);
                     let why = format!("{} bytes that had been stored are not what was stored", part.size);
-                    vec![Gap { at: Some(part.start), ..Gap::new(GapKind::Damaged, pod, container, why) }]
+                    self.gap(
+                        Gap { at: Some(part.start), ..Gap::new(GapKind::Damaged, pod, container, why) },
+                        is_result,
+                    );
                 }
-            };
-            for gap in gaps {
-                self.gap(gap, is_result);
             }
         }
         Ok(())
+    }
+
+    /// The result in a part that begins at `start`: what is missing is missing where it is, before a result or in it.
+    async fn result_of_part(
+        &mut self,
+        mut bytes: &[u8],
+        mut start: u64,
+        gaps: Vec<Gap>,
+        is_result: bool,
+    ) -> Result<(), CollectError> {
+        for gap in gaps {
+            let before = usize::try_from(gap.at.unwrap_or(start).saturating_sub(start)).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(before.min(bytes.len()));
+            self.feed(now, is_result).await?;
+            (bytes, start) = (later, start + u64::try_from(now.len()).unwrap_or_default());
+            self.gap(gap, is_result);
+        }
+        self.feed(bytes, is_result).await
     }
 
     /// What comes after `mark`, else all of it.
@@ -302,6 +320,10 @@ impl Read {
     /// Takes what is archived of the bytes of a log, and all of them for the result.
     async fn take(&mut self, archived: &[u8], bytes: &[u8], is_result: bool) -> Result<(), CollectError> {
         self.write(archived).await?;
+        self.feed(bytes, is_result).await
+    }
+
+    async fn feed(&mut self, bytes: &[u8], is_result: bool) -> Result<(), CollectError> {
         if !is_result || self.main_gap.is_some() {
             return Ok(());
         }
@@ -379,6 +401,18 @@ mod tests {
         let kept = read.keep().await.unwrap();
         assert_eq!((kept.gaps.len(), kept.main_gap.as_deref()), (1, None));
         assert_eq!(kept.result.outputs[0].message.as_deref(), Some(b"ab".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_in_a_part_is_missing_where_it_is() {
+        let text = [b"begun\n".as_slice(), MARKED].concat();
+        let len = u64::try_from(text.len()).unwrap();
+        for (at, is_there) in [(100, true), (106, true), (100 + len - 1, false)] {
+            let mut read = reading();
+            read.result_of_part(&text, 100, vec![Gap { at: Some(at), ..gap() }], true).await.unwrap();
+            let kept = read.keep().await.unwrap();
+            assert_eq!((kept.result.is_there, kept.main_gap.is_none()), (is_there, is_there), "{at}");
+        }
     }
 
     #[tokio::test]

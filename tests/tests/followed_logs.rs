@@ -299,7 +299,7 @@ async fn what_waits_for_the_bucket_is_bounded_in_memory_and_on_disk_and_the_rest
 async fn what_is_rotated_away_while_the_bucket_is_away_is_a_gap_and_the_result_after_it_is_one_on_the_real_node() {
     // The kubelet keeps two files of 5 MiB: of 40 MB most go before they are read.
     let script = format!(
-        "echo first; sleep 8; for p in 1 2 3 4 5 6 7 8; do {}; sleep 1; done; sleep 20; echo PYGEOAPI_K8S_MANAGER_RESULT_START; echo 7",
+        "echo first; sleep 8; for p in 1 2 3 4 5 6 7 8; do {}; sleep 1; done; echo printed; sleep 20; echo PYGEOAPI_K8S_MANAGER_RESULT_START; echo 7",
         numbers(50_000)
     );
     let setting = Setting::new(Backend::Real)
@@ -316,7 +316,7 @@ async fn what_is_rotated_away_while_the_bucket_is_away_is_a_gap_and_the_result_a
             let (namespace, client) = story.cluster()?;
             let last = LogParams { tail_lines: Some(1), ..LogParams::default() };
             let last = Api::<Pod>::namespaced(client.clone(), namespace.name()).logs(&pod, &last).await?;
-            ensure!(last.contains("50000"), "{last}");
+            ensure!(last == "printed\n", "{last}");
             Ok(())
         })
         .await?;
@@ -339,9 +339,6 @@ async fn what_is_rotated_away_while_the_bucket_is_away_is_a_gap_and_the_result_a
         }
         ensure!(log.len() < printed.len() && log[..at] == printed[..at], "{at} of {} bytes", log.len());
         ensure!(log[at - 1] == b'\n' && log.ends_with(b"PYGEOAPI_K8S_MANAGER_RESULT_START\n7\n"), "{gap:?}");
-        let answer = story.get(&format!("/jobs/{job}/logs")).await?;
-        let told = answer.headers().get("quayside-log-gaps").context("gaps are not told")?;
-        ensure!(told.to_str()? == manifest.gaps.len().to_string(), "{told:?}");
         Ok(())
     })
     .await;
