@@ -157,10 +157,6 @@ impl Reader {
                     return End::Ended;
                 }
                 (Err(error), State::Runs) => {
-                    if !error.is_lasting() {
-                        // Nobody answers, and the container may have gone on: what ended before was not its end.
-                        self.clean = None;
-                    }
                     debug!(error = %chain(&error), "a log can't be followed now");
                     failures += 1;
                     pause(failures).await;
