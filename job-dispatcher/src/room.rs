@@ -69,6 +69,9 @@ const LONGEST_FRESH: Duration = Duration::from_secs(2);
 /// So many replicas can fetch at the same moment without passing the cap by more than a job each, while much is left.
 const REPLICAS: usize = 4;
 
+/// Once to twice so long a job waits until not too many are in hand, where the watch shows room.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(14);
+
 /// One of a number of jobs, until it is dropped.
 #[derive(Debug)]
 pub struct Counted(Arc<AtomicUsize>);
@@ -128,7 +131,7 @@ impl LiveRoom {
         let Some(held) = &self.held else { return };
         let began = Instant::now();
         // Not all at the same moment: the watch has to show each to the others.
-        let patience = TRIAL_AFTER.mul_f64(1.0 + rand::random::<f64>());
+        let patience = CONFIRMED_WITHIN.mul_f64(1.0 + rand::random::<f64>());
         let mut since = taken;
         while held.count(since).await.is_none_or(|held| held > self.max) {
             if began.elapsed() >= patience && self.seen() < self.max {

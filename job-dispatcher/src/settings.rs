@@ -29,8 +29,8 @@ pub struct DispatcherSettings {
     /// How long the URLs under which containers fetch inputs and put outputs are valid, in seconds: from the creation of the Job on.
     #[serde(deserialize_with = "seconds")]
     pub presigned_expiry: Duration,
-    /// Cap on all live jobs, over all replicas. It is exact, but for launches that are tried again: while some wait for that, it may be
-    /// passed by what other replicas create in the moment that the watch is behind.
+    /// Cap on all live jobs, over all replicas. With one process it is exact; with several it may be passed by a few
+    /// while launches wait for long, by what other replicas create in the moment that the watch is behind.
     pub max_live: usize,
     /// Cap on the live jobs of each process that has none of its own (`max_live`), over all replicas.
     pub max_live_per_process: usize,
