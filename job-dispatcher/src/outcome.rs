@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use protocol::{
     Unknown,
     job_record::{Outcome, Reason},
-    names::kubernetes::{COMPANION_INPUTS, COMPANION_RESULTS},
+    names::kubernetes::{COMPANION_INPUTS, COMPANION_RESULTS, is_companion},
 };
 
 pub use self::pod::LOST_AFTER;
@@ -27,6 +27,13 @@ use crate::{
 pub enum Judgement {
     /// Nothing yet.
     Waiting,
+    /// Its init containers run, or have run.
+    Preparing {
+        /// In which pod.
+        pod: PodName,
+        /// The last of them that has started.
+        container: String,
+    },
     /// It may not run yet, or not any more for a while: in the queue of this name, if there is one.
     Suspended {
         /// The queue.
@@ -146,7 +153,11 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
             is_proven: pod.is_some_and(|pod| all_terminated(pod) || init_failed(pod)),
         })),
         (None, Some(started), Some(pod)) => Judgement::Running { started, pod, attempt },
-        (None, _, _) => Judgement::Waiting,
+        (None, None, Some(pod_name)) => match pod.and_then(prepares) {
+            Some(container) => Judgement::Preparing { pod: pod_name, container: container.to_owned() },
+            None => Judgement::Waiting,
+        },
+        (None, _, None) => Judgement::Waiting,
     }
 }
 
@@ -167,6 +178,12 @@ fn is_prepared(pod: &PodObservation, now: Timestamp, start_deadline: Duration) -
         ContainerState::Terminated { finished, .. } => finished.is_some() && !is_older(*finished, now, start_deadline),
         ContainerState::Waiting { .. } => false,
     })
+}
+
+/// The init container that has started last; those of ours are not the process's own.
+fn prepares(pod: &PodObservation) -> Option<&str> {
+    let mut begun = pod.containers.iter().rev().filter(|container| container.init && !is_companion(&container.name));
+    begun.find(|container| !matches!(container.state, ContainerState::Waiting { .. })).map(|found| found.name.as_str())
 }
 
 fn refused(seen: &Observation) -> Option<Refusal> {
@@ -391,11 +408,15 @@ mod tests {
             let containers = vec![container(true, init), container(false, waiting("ErrImagePull"))];
             judge(&seen(JobState::Active, containers), at(second), Duration::from_secs(3600), DEADLINE)
         };
-        assert_eq!(judged(ContainerState::Running { started: Some(at(0)) }, 3600), Judgement::Waiting);
+        let is_preparing =
+            |judgement| matches!(judgement, Judgement::Preparing { container, .. } if container == "fetch");
+        assert!(is_preparing(judged(ContainerState::Running { started: Some(at(0)) }, 3600)));
         // It ended at second 9.
-        assert_eq!(judged(ended(0, "Completed"), 308), Judgement::Waiting);
+        assert!(is_preparing(judged(ended(0, "Completed"), 308)));
         assert_eq!(reason(judged(ended(0, "Completed"), 309)).0, Some(Reason::ImagePull));
         assert_eq!(reason(judged(waiting("ErrImagePull"), 300)).0, Some(Reason::ImagePull));
+        let none_begun = seen(JobState::Active, vec![container(true, waiting("PodInitializing"))]);
+        assert_eq!(judge(&none_begun, at(1), Duration::from_secs(1), DEADLINE), Judgement::Waiting);
     }
 
     #[test]

@@ -184,9 +184,11 @@ fn is_proven(judgement: &Judgement) -> bool {
     match judgement {
         Judgement::Ended(ended) => ended.is_proven,
         Judgement::HeldUp { .. } => false,
-        Judgement::Waiting | Judgement::Suspended { .. } | Judgement::Running { .. } | Judgement::Retrying { .. } => {
-            true
-        }
+        Judgement::Waiting
+        | Judgement::Preparing { .. }
+        | Judgement::Suspended { .. }
+        | Judgement::Running { .. }
+        | Judgement::Retrying { .. } => true,
     }
 }
 
@@ -259,6 +261,7 @@ fn next_step(
         // Who has not looked yet why there is no pod does not know that nothing holds it up.
         Judgement::Waiting if record.held_up.is_some() && seen.lacks_pod() => Step::Leave,
         Judgement::Waiting => waiting(record),
+        Judgement::Preparing { pod, container } => preparing(record, pod, container),
         Judgement::HeldUp { .. } if record.phase() >= Phase::Running => Step::Leave,
         Judgement::HeldUp { reason, why } => held_up(record, *reason, why, Timestamp::now(), quota_deadline),
         Judgement::Suspended { queue } => suspended(record, queue.as_deref()),
@@ -296,6 +299,23 @@ fn waiting(record: &JobRecord) -> Step {
     let mut next = record.next(Timestamp::now());
     (next.held_up, next.message) = (None, Some(LAUNCHED.to_owned()));
     Step::Write(Event::Progress, Box::new(next))
+}
+
+/// A job whose init containers run. The event that tells so first is its last `launching`: whoever follows logs holds it.
+fn preparing(record: &JobRecord, pod: &PodName, container: &str) -> Step {
+    if record.phase() >= Phase::Running {
+        return Step::Leave;
+    }
+    let message = format!("the job is being prepared: its init container '{container}' has started");
+    let named = record.workload.as_ref().and_then(|workload| workload.pod_uid.as_ref());
+    if named == Some(&pod.uid) && record.held_up.is_none() {
+        return say(record, message);
+    }
+    let event = if named.is_none() { Event::Launching } else { Event::Progress };
+    let mut next = record.next(Timestamp::now());
+    (next.held_up, next.message) = (None, Some(message));
+    name_pod(&mut next, pod);
+    Step::Write(event, Box::new(next))
 }
 
 fn suspended(record: &JobRecord, queue: Option<&str>) -> Step {
@@ -460,6 +480,31 @@ mod tests {
         let held = |why: &str| Judgement::HeldUp { reason: Reason::QuotaExceeded, why: why.into() };
         let Step::Write(Event::Progress, next) = step(&seen, held("q")) else { panic!("not told") };
         assert_eq!(next.held_up.map(|held_up| held_up.since), Some(now), "it is counted from when it began");
+    }
+
+    #[test]
+    fn the_first_init_container_is_told_as_a_launch_with_its_pod_and_what_follows_as_progress() {
+        let id = JobId::generate(1);
+        let now = Timestamp::UNIX_EPOCH;
+        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        record.attempt = 1;
+        record.workload = Some(Workload::new(ExecutorKind::Kubernetes, "n", "j"));
+        record.held_up = Some(HeldUp { reason: Reason::QuotaExceeded, since: now, unknown: protocol::Unknown::new() });
+        let pod = |name: &str| PodName { name: name.into(), uid: format!("uid of {name}") };
+        let Step::Write(Event::Launching, told) = preparing(&record, &pod("a"), "fetch") else { panic!("not told") };
+        let workload = told.workload.clone().unwrap();
+        assert_eq!(
+            (workload.pod_name.as_deref(), told.held_up.as_ref(), told.status),
+            (Some("a"), None, Status::Accepted)
+        );
+        assert!(told.message.as_deref().is_some_and(|message| message.contains("'fetch'")), "{told:?}");
+        assert!(matches!(preparing(&told, &pod("a"), "fetch"), Step::Leave));
+        assert!(message(preparing(&told, &pod("a"), "unpack")).unwrap().contains("'unpack'"));
+        let Step::Write(Event::Progress, again) = preparing(&told, &pod("b"), "fetch") else { panic!("not told") };
+        assert_eq!(again.workload.and_then(|workload| workload.pod_name).as_deref(), Some("b"));
+        let mut running = *told;
+        running.status = Status::Running;
+        assert!(matches!(preparing(&running, &pod("b"), "fetch"), Step::Leave), "it is behind");
     }
 
     fn message(step: Step) -> Option<String> {

@@ -1,6 +1,6 @@
 //! A job that runs: the logs of its containers are followed from their first lines on, into parts in the bucket, so that
-//! neither rotation nor deletion of its pod loses what could be read. The message `running` is held meanwhile: who has it
-//! next goes on where the parts end.
+//! neither rotation nor deletion of its pod loses what could be read. The message that its containers run is held meanwhile: who
+//! has it next goes on where the parts end. That is `running`, or the last `launching` of a job whose init containers run first.
 
 mod disk;
 mod finish;
@@ -14,7 +14,7 @@ mod tail;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use platform::consume::{Delivery, Verdict};
-use protocol::names::subjects;
+use protocol::{job_event::JobEvent, names::subjects};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
@@ -58,12 +58,16 @@ impl Follower {
         Self { finalizer, disk, places, puts: Arc::new(Semaphore::new(PUTS)) }
     }
 
-    /// Handles one message `running`.
+    /// Handles one message `running` or `launching`.
     pub(crate) async fn handle(self, delivery: Delivery) -> Verdict {
         let named = subjects::parse_event(&delivery.subject);
         let Some((process, job)) = named.and_then(|(process, job, _)| Some((process.parse().ok()?, job))) else {
             return Verdict::Poison { why: "the subject is none of an event".to_owned() };
         };
+        // Most jobs have nothing to be followed before they run: there is no need to ask for the record.
+        if serde_json::from_slice::<JobEvent>(&delivery.payload).is_ok_and(|told| !told.record().is_under_way()) {
+            return Verdict::Done;
+        }
         match Session::new(self, process, job).run(&delivery).await {
             Ok(verdict) => verdict,
             Err(error) => {

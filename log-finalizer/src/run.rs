@@ -72,15 +72,17 @@ pub fn queue(settings: &FinalizerSettings) -> WorkQueue {
     }
 }
 
-/// The jobs that run, for all finalizers.
-fn running(settings: &FinalizerSettings) -> WorkQueue {
-    WorkQueue {
-        consumer: subjects::FOLLOWING_CONSUMER.to_owned(),
-        filters: vec![subjects::events_of_kind(Event::Running)],
+/// The jobs whose containers run, for all finalizers: those that run themselves, and, by a consumer that older versions don't
+/// know, those that are prepared.
+fn followed(settings: &FinalizerSettings) -> [WorkQueue; 2] {
+    let queue = |consumer: &str, event| WorkQueue {
+        consumer: consumer.to_owned(),
+        filters: vec![subjects::events_of_kind(event)],
         max_in_hand: MOST_FOLLOWED_JOBS,
         max_here: settings.max_followed.max(1),
         room: None,
-    }
+    };
+    [queue(subjects::FOLLOWING_CONSUMER, Event::Running), queue(subjects::PREPARING_CONSUMER, Event::Launching)]
 }
 
 async fn serve(platform: Platform, settings: FinalizerSettings) -> anyhow::Result<()> {
@@ -122,14 +124,15 @@ async fn work(finalizer: Finalizer, nats: nats::Nats, stop: CancellationToken) {
     let (queue, removals) = (queue(&finalizer.settings), removals(&finalizer.settings));
     let sweep = Sweep::new(finalizer.clone()).run(stop.clone());
     let follower = Follower::new(finalizer.clone());
-    let running = running(&finalizer.settings);
-    let follow = move |delivery| follower.clone().handle(delivery);
-    let follow = consume::run(nats.clone(), running, follow, stop.clone());
+    let follow = followed(&finalizer.settings).map(|queue| {
+        let follower = follower.clone();
+        consume::run(nats.clone(), queue, move |delivery| follower.clone().handle(delivery), stop.clone())
+    });
     let remover = finalizer.clone();
     let remove = move |delivery| remover.clone().handle_removal(delivery);
     let remove = consume::run(nats.clone(), removals, remove, stop.clone());
     let consume = consume::run(nats, queue, move |delivery| finalizer.clone().handle(delivery), stop);
-    tokio::join!(sweep, follow, consume, remove);
+    tokio::join!(sweep, futures::future::join_all(follow), consume, remove);
 }
 
 async fn pods(settings: &FinalizerSettings) -> anyhow::Result<Pods> {

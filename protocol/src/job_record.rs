@@ -162,7 +162,7 @@ pub struct Workload {
     /// UID of the Job; absent until its creation was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_uid: Option<String>,
-    /// Name of the pod that ran, once there is one.
+    /// Name of the pod whose containers ran last, once one has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
     /// UID of that pod.
@@ -507,6 +507,16 @@ impl JobRecord {
             Phase::Launching
         } else {
             Phase::Accepted
+        }
+    }
+
+    /// True of a job that has not ended and whose containers have begun to run, be it only those that prepare it: a log of it
+    /// may be there, and grow.
+    pub fn is_under_way(&self) -> bool {
+        match self.phase() {
+            Phase::Launching => self.workload.as_ref().is_some_and(|workload| workload.pod_name.is_some()),
+            Phase::Running => true,
+            Phase::Accepted | Phase::Ended | Phase::Terminal => false,
         }
     }
 

@@ -16,6 +16,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::reasons::failed;
+
 /// Sends standard input to a URL, with no more than a shell. The network of a pod may come late.
 const PUT: &str = r#"put() { # url, media type, size
   local url=${1#http://} host
@@ -122,12 +124,10 @@ echo '{\"a\": \"printed\"}'";
         no_uploads(story, &job).await?;
 
         let job = story.submit("one", json!({})).await?;
-        let status = story.wait_done(&job).await?;
-        ensure!(status["status"] == "failed", "{status}");
-        let message = status["message"].as_str().context("no message")?;
-        ensure!(message.contains("gave no output 'a'") && !message.contains("'b'"), "{message}");
+        failed(story, &job, "ResultsNotCollected", "gave no output 'a'").await?;
         let outcome = story.manifest(&job).await?.record.outcome.context("no outcome")?;
         ensure!(outcome.reason == Some(Reason::ResultsNotCollected), "{outcome:?}");
+        ensure!(!outcome.message.contains("'b'"), "{outcome:?}");
         Ok(())
     })
     .await;
@@ -240,13 +240,10 @@ async fn inputs_that_the_bucket_refuses_fail_the_job_with_that_reason_on_the_rea
         let store = s3.store()?;
         store.put(&objects::inputs(store.prefix(), &job), "{}".into(), "application/json").await?;
         story.stack.start_service(Service::Dispatcher, 0, &[])?;
-        let status = story.wait_done(&job).await?;
-        ensure!(status["status"] == "failed", "{status}");
+        failed(story, &job, "StoreUnavailable", "the inputs could not be fetched").await?;
+        let status = story.status(&job).await?;
         let message = status["message"].as_str().context("no message")?;
-        ensure!(
-            message.contains("the inputs could not be fetched") && message.contains("is not what was accepted"),
-            "{message}"
-        );
+        ensure!(message.contains("is not what was accepted"), "{message}");
         ensure!(!message.contains("X-Amz") && !message.contains("127.0.0.1"), "no URL is shown: {message}");
         let outcome = story.manifest(&job).await?.record.outcome.context("no outcome")?;
         ensure!(outcome.reason == Some(Reason::StoreUnavailable), "{outcome:?}");

@@ -7,7 +7,7 @@ use end_to_end::{
     program::wait_until,
     services::Service,
     stack::Store,
-    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
+    story::{Backend, LIMIT, Setting, Story, TOKEN, process_yaml, tell},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -427,6 +427,59 @@ async fn of_a_pod_that_is_deleted_by_hand_log_and_result_are_kept_on_the_real_no
                 ensure!(results.trim() == "7", "{results}");
             }
         }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_init_container_is_followed_from_its_first_line_while_the_job_is_prepared_on_the_real_node() {
+    // 20 MB in ten pieces: the kubelet keeps two files of 5 MiB.
+    let fetch = "for p in 1 2 3 4 5 6 7 8 9 10; do awk -v p=$p 'BEGIN { for (i = 1; i <= 20000; i++) printf(\"%-99s\\n\", (p - 1) * 20000 + i) }'; sleep 2; done";
+    let init = format!(
+        "      init_containers:\n        - name: fetch\n          image: bash:5\n          command: [sh, -c]\n          args: [{}]\n      resources:\n",
+        json!(fetch)
+    );
+    let script = "echo 'QUAYSIDE_PROGRESS: 40 reading tiles'; sleep 5; echo main";
+    let yaml = process_yaml("talks", script).replace("      resources:\n", &init);
+    let setting = Setting::new(Backend::Real)
+        .with_processes(&yaml)
+        .with("QUAYSIDE_NATS__ACK_WAIT", "1")
+        .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
+    tell("followed-init", setting, async |story| {
+        let job = story.submit("talks", json!({})).await?;
+        wait_for_parts(story, &job, 1).await?;
+        let status = story.status(&job).await?;
+        let message = "the job is being prepared: its init container 'fetch' has started";
+        ensure!(status["status"] == "accepted" && status["message"] == message, "{status}");
+        ensure!(status["links"].to_string().contains("urn:quayside:rel:log"), "{status}");
+        let url = format!("{}/jobs/{job}/logs?container=fetch", story.stack.url(0));
+        let first = story.http.get(url).bearer_auth(TOKEN).send().await?.text().await?;
+        ensure!(first.starts_with(&format!("{:<99}\n", 1)), "{first:?}");
+        story.stack.service(Service::Finalizer, 0)?.program.kill().await?;
+        story.stack.start_service(Service::Finalizer, 0, &[])?;
+        wait_until("its progress is told", LIMIT, || async {
+            let status = story.status(&job).await?;
+            ensure!(status["progress"] == 40 && status["message"] == "reading tiles", "{status}");
+            Ok(())
+        })
+        .await?;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "{status}");
+        let (log, manifest) = whole_log(story, &job).await?;
+        ensure!(log == b"QUAYSIDE_PROGRESS: 40 reading tiles\nmain\n", "{}", String::from_utf8_lossy(&log));
+        let [fetched, _] = manifest.containers.as_slice() else { anyhow::bail!("{manifest:?}") };
+        ensure!(fetched.init && fetched.size == 20_000_000 && fetched.followed > 10_000_000, "{manifest:?}");
+        let archive = story.archive(&job).await?;
+        let start = usize::try_from(fetched.start)?;
+        for (at, line) in archive.as_bytes()[start..start + 20_000_000].chunks(100).enumerate() {
+            let expected = format!("{:<99}\n", at + 1);
+            let line = String::from_utf8_lossy(line);
+            ensure!(line == expected, "{line:?} is where {} has to be", at + 1);
+        }
+        // Another one went on where the first one was killed.
+        let followers = manifest.parts.iter().filter(|part| part.container == "fetch").count();
+        ensure!(followers == 2, "{:?}", manifest.parts);
         Ok(())
     })
     .await;

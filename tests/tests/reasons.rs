@@ -1,8 +1,9 @@
 //! Why jobs fail, on a simulated node: what Kubernetes itself does to them, each with its own word.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use end_to_end::{
     program::wait_until,
+    stack::Store,
     story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
 };
 use k8s_openapi::api::{
@@ -71,6 +72,20 @@ async fn a_pod_that_is_evicted_or_deleted_by_hand_says_which() {
 }
 
 /// A node of the story's own, beside those of the cluster: only pods that bear its taint come to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_log_the_bucket_does_not_take_in_time_says_so() {
+    let setting = Setting::new(Backend::Simulated)
+        .with_processes(&process_yaml("p", "true"))
+        .with("QUAYSIDE_FINALIZER__SEAL_DEADLINE", "5");
+    tell("reasons-bucket", setting, async |story| {
+        let Store::Embedded(server) = &story.stack.store else { bail!("another store than was asked for") };
+        server.refuse(|_, _| true);
+        let job = story.submit("p", json!({})).await?;
+        failed(story, &job, "StoreUnavailable", "its result could not be stored").await
+    })
+    .await;
+}
+
 async fn own_node(story: &Story, name: &str) -> Result<Api<Node>> {
     let (_, client) = story.cluster()?;
     let room = json!({ "cpu": "1", "memory": "1Gi", "pods": "10" });

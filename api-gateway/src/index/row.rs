@@ -112,9 +112,10 @@ impl Row {
     }
 }
 
-/// Whether there is a log to read: archived, or while the job runs.
+/// Whether there is a log to read: archived, or while the job runs or is prepared.
 pub fn has_log(record: &JobRecord) -> bool {
-    let is_live = record.status == Status::Running && record.archive.state == ArchiveState::Pending;
+    let has_begun = record.status == Status::Running || record.is_under_way();
+    let is_live = has_begun && record.archive.state == ArchiveState::Pending;
     is_live || record.archive.is_readable()
 }
 

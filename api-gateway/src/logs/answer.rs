@@ -49,7 +49,7 @@ pub(crate) async fn answer(
     if !is_live(record) && !is_of_pod {
         return archived(gateway, record, &asked, request).await;
     }
-    if record.status == Status::Accepted && !asked.follow {
+    if record.status == Status::Accepted && !record.is_under_way() && !asked.follow {
         return Err(GatewayError::NoLog("the job has not started: there is no log of it yet"));
     }
     let mut place = gateway.logs.place().await?;

@@ -52,7 +52,7 @@ pub(crate) async fn tail(
     }
     let mut place = gateway.logs.place().await?;
     let source = Source::of(gateway, record.clone());
-    let found: Found = if record.status == Status::Accepted {
+    let found: Found = if record.status == Status::Accepted && !record.is_under_way() {
         Found { logs: Vec::new(), gaps: 0, is_all: false }
     } else {
         let source = source.clone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use platform::{
-    job_store::{JobStore, Step},
+    job_store::{Advanced, JobStore, Step},
     telemetry::chain,
 };
 use protocol::{Event, JobId, JobRecord, job_record::Phase, progress::Progress};
@@ -22,10 +22,19 @@ pub(super) async fn tell(jobs: JobStore, job: JobId, mut said: watch::Receiver<O
             Some(record) => Step::Write(Event::Progress, Box::new(record)),
             None => Step::Leave,
         });
-        if let Err(error) = advanced.await {
-            warn!(error = %chain(&error), "progress could not be told");
-        }
+        let is_early = match advanced.await {
+            Ok(Advanced::Left(found)) => found.record.phase() < Phase::Running,
+            Ok(_) => false,
+            Err(error) => {
+                warn!(error = %chain(&error), "progress could not be told");
+                false
+            }
+        };
         tokio::time::sleep(PAUSE).await;
+        // Read before anybody had told that the job runs: said again.
+        if is_early && said.has_changed().is_ok() {
+            said.mark_changed();
+        }
     }
 }
 

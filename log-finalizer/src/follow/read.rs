@@ -31,6 +31,8 @@ const DEAD: u32 = 30;
 const HOLD: Duration = Duration::from_secs(2);
 /// The clocks of a node and of this process may differ by so much.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
+/// A container that is said to run for so long after its log ended, while nobody can read on, did not end then: its node is gone.
+const STATUS_LAG: SignedDuration = SignedDuration::from_secs(60);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Tries at the log of a container that has ended; then whoever stores the job goes on trying.
@@ -158,6 +160,7 @@ impl Reader {
                 }
                 (Err(error), State::Runs) => {
                     debug!(error = %chain(&error), "a log can't be followed now");
+                    self.clean = self.clean.filter(|clean| may_be_end(*clean, Timestamp::now()));
                     failures += 1;
                     pause(failures).await;
                 }
@@ -307,6 +310,11 @@ fn is_end(clean: Timestamp, ended: Option<Timestamp>) -> bool {
     ended.is_none_or(|ended| ended.duration_since(clean) <= CLOCKS)
 }
 
+/// True while a stream that ended at `clean` can have ended because its container did, which is still said to run.
+fn may_be_end(clean: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(clean) < STATUS_LAG
+}
+
 async fn pause(failures: u32) {
     let pause = Duration::from_millis(100 << failures.min(10));
     tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
@@ -322,5 +330,12 @@ mod tests {
         assert!(is_end(at(100), Some(at(99))) && is_end(at(100), Some(at(100))) && is_end(at(100), Some(at(105))));
         assert!(is_end(at(1000), Some(at(100))), "the status came late");
         assert!(is_end(at(100), None) && !is_end(at(100), Some(at(106))));
+    }
+
+    #[test]
+    fn a_container_that_still_runs_long_after_its_stream_ended_did_not_end_with_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(may_be_end(at(100), at(100)) && may_be_end(at(100), at(159)) && may_be_end(at(100), at(99)));
+        assert!(!may_be_end(at(100), at(160)));
     }
 }

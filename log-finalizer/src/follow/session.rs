@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use protocol::{
     JobId, JobRecord, ProcessId, Unknown,
     job_id::Epoch,
-    job_record::{ArchiveState, Phase, Workload},
+    job_record::{ArchiveState, Workload},
     ledger::{LogOf, Previous},
     names::{kubernetes::is_companion, objects},
 };
@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::{
-    Follower, progress,
+    Follower,
+    finish::is_followed,
+    progress,
     read::Reader,
     ring::{End, Ring},
     ship::Shipper,
@@ -100,10 +102,14 @@ impl Session {
     /// Follows until the job is over.
     pub(super) async fn run(mut self, delivery: &Delivery) -> Result<Verdict, Failure> {
         let jobs = self.follower.finalizer.jobs.clone();
+        if delivery.delivered == 1 && is_followed(jobs.nats(), &self.process, &self.job).await {
+            // Since its init containers ran: that message is held.
+            return Ok(Verdict::Done);
+        }
         // Whoever stores the job asks here: it listens before the record is looked at.
         let tail = Tail::listen(self.told.clone(), jobs.nats(), &self.process, &self.job).await?;
         let record = self.record().await?;
-        let Some(record) = record.filter(|record| record.phase() == Phase::Running) else {
+        let Some(record) = record.filter(JobRecord::is_under_way) else {
             if delivery.delivered > 1 {
                 // Whoever followed it before may have stored something since it was sealed or removed.
                 self.tidy(jobs.objects()).await?;
@@ -142,13 +148,13 @@ impl Session {
         match over {
             Over::Stopped => Ok(Verdict::Release),
             // Whoever asked for its end was mistaken.
-            Over::Ended if self.is_running().await? => Ok(Verdict::Later { after: SOON }),
+            Over::Ended if self.is_under_way().await? => Ok(Verdict::Later { after: SOON }),
             Over::Ended | Over::Settled => Ok(Verdict::Done),
         }
     }
 
-    async fn is_running(&self) -> Result<bool, Failure> {
-        Ok(self.record().await?.is_some_and(|record| record.phase() == Phase::Running))
+    async fn is_under_way(&self) -> Result<bool, Failure> {
+        Ok(self.record().await?.is_some_and(|record| record.is_under_way()))
     }
 
     async fn record(&self) -> Result<Option<JobRecord>, Failure> {
@@ -214,7 +220,7 @@ impl Session {
     async fn is_over(&self) -> Option<Over> {
         match self.record().await {
             Ok(Some(record)) if record.is_settled() => Some(Over::Settled),
-            Ok(Some(record)) => (record.phase() != Phase::Running && self.told.all_ended()).then_some(Over::Ended),
+            Ok(Some(record)) => (!record.is_under_way() && self.told.all_ended()).then_some(Over::Ended),
             Ok(None) => Some(Over::Settled),
             Err(error) => {
                 debug!(error = %chain(error.as_ref()), "the record of a job can't be read");

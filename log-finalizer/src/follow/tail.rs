@@ -17,14 +17,19 @@ use protocol::{
     },
     names::subjects,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::ring::{End, Ring};
 
-/// Answers that one follower may owe at once.
+/// Questions for bytes that one follower answers at once. Others, which wait for nothing, need no place among them.
 const AT_ONCE: usize = 64;
+/// Questions that it keeps at once.
+const MOST_QUESTIONS: usize = 1024;
 
 /// What a follower knows, and what it is told.
 pub(super) struct Told {
@@ -33,6 +38,7 @@ pub(super) struct Told {
     /// Somebody stores the job.
     pub finish: CancellationToken,
     logs: Mutex<Vec<Log>>,
+    places: Semaphore,
 }
 
 /// One log.
@@ -44,7 +50,7 @@ pub(super) struct Log {
 
 impl Told {
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, finish: CancellationToken::new(), logs: Mutex::new(Vec::new()) }
+        Self { epoch, finish: CancellationToken::new(), logs: Mutex::new(Vec::new()), places: Semaphore::new(AT_ONCE) }
     }
 
     /// One more log is followed.
@@ -88,6 +94,7 @@ impl Told {
             }
             Question::Bytes { pod, container, from, max, wait } => {
                 let Some(log) = self.log(&pod, &container) else { return ledger::framed(&self.answer(), &[]) };
+                let _place = self.places.acquire().await;
                 let (from, bytes) = log.bytes(from, max.min(MOST_BYTES), wait.min(LONGEST_WAIT)).await;
                 ledger::framed(&Answer { from: Some(from), ..self.answer() }, &bytes)
             }
@@ -211,7 +218,7 @@ impl Tail {
     /// Answers.
     pub(super) async fn answer(self, stop: CancellationToken) {
         let Self { told, nats, questions } = self;
-        let answers = questions.for_each_concurrent(AT_ONCE, |question| {
+        let answers = questions.for_each_concurrent(MOST_QUESTIONS, |question| {
             let (told, nats) = (told.clone(), nats.clone());
             async move {
                 let Some(reply) = question.reply else { return };
@@ -242,6 +249,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures::FutureExt;
 
     use super::*;
     use crate::pods::Chunk;
@@ -304,6 +312,18 @@ mod tests {
         }
         log.ring.stored(2);
         assert_eq!(log.since(at(0)).await, Some(18), "the others are in parts");
+    }
+
+    #[tokio::test]
+    async fn whoever_stores_the_job_is_answered_however_many_wait_for_bytes() {
+        let told = Told::new(Epoch::generate());
+        told.add(log(Ring::new(0, 1000, None, false)));
+        let bytes =
+            || Question::Bytes { pod: "p".into(), container: "c".into(), from: 0, max: 100, wait: LONGEST_WAIT };
+        let mut waiting: Vec<_> = (0..=AT_ONCE).map(|_| Box::pin(told.reply(bytes()))).collect();
+        assert!(waiting.iter_mut().all(|answer| answer.now_or_never().is_none()));
+        assert!(told.reply(Question::Finish).now_or_never().is_some_and(|answer| answer.is_ok()));
+        assert!(told.finish.is_cancelled());
     }
 
     #[tokio::test]

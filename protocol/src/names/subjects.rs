@@ -250,6 +250,8 @@ pub const CANCELLING_CONSUMER: &str = "cancel";
 pub const CLEARING_CONSUMER: &str = "clear";
 /// The durable consumer from which the logs of running jobs are followed.
 pub const FOLLOWING_CONSUMER: &str = "follow";
+/// The durable consumer from which the logs of jobs are followed whose init containers run before `running` is told.
+pub const PREPARING_CONSUMER: &str = "follow-prepared";
 /// The durable consumer from which jobs are finalized.
 pub const FINALIZING_CONSUMER: &str = "finalize";
 /// The durable consumer from which what removed jobs left in stream and bucket is deleted.
