@@ -34,7 +34,7 @@ use self::{
     state::{Roster, State},
 };
 use crate::{
-    program::Program,
+    program::{Program, Signal},
     tools::{self, Progress, Tool, Tools},
 };
 
@@ -234,6 +234,11 @@ impl Cluster {
     pub async fn kill(&mut self, member: &str) -> Result<()> {
         self.program(member)?.kill().await?;
         Ok(())
+    }
+
+    /// Sends a signal (STOP and CONT among them) to one of its programs. Only of a cluster that was started here.
+    pub fn signal(&mut self, member: &str, signal: Signal) -> Result<()> {
+        self.program(member)?.signal(signal)
     }
 
     /// Starts a program that was killed again, as it was. It may take a moment to answer.

@@ -1,8 +1,10 @@
 //! What the API server tells of the Jobs of a namespace, from which it can be counted afterwards how many were live at one time.
+//! It goes on when the API server is started again.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -12,8 +14,16 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::watcher::{self, Event},
 };
-use protocol::names::kubernetes::{ANNOTATION_PROCESS_ID, LABEL_JOB_ID};
+use protocol::{
+    JobId,
+    names::kubernetes::{ANNOTATION_PROCESS_ID, LABEL_JOB_ID},
+};
 use tokio::task::JoinHandle;
+
+use crate::{program::wait_until, story::LIMIT};
+
+/// The pause before a watch that broke begins anew: what happens meanwhile is told in part only.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A watch of the Jobs and pods of a namespace; dropped, it ends.
 #[derive(Debug)]
@@ -27,21 +37,16 @@ pub struct LiveJobs {
 enum Change {
     /// A Job is there.
     There { job: String, process: String, uid: String },
-    /// A Job has ended, or its pod has, or it is gone: nothing of it runs any more.
-    Over { job: String },
+    /// A Job has ended, or its pod has, or it is gone: nothing of it runs any more. The UID is the Job's, where that told it.
+    Over { job: String, uid: Option<String> },
 }
 
 impl LiveJobs {
     /// Begins to watch.
     pub fn watch(client: &Client, namespace: &str) -> Self {
         let changes = Arc::new(Mutex::new(Vec::new()));
-        let (of_jobs, of_pods) = (changes.clone(), changes.clone());
-        let jobs = follow(Api::namespaced(client.clone(), namespace), move |job, is_gone| {
-            note(&of_jobs, of_job(job, is_gone));
-        });
-        let pods = follow(Api::namespaced(client.clone(), namespace), move |pod, is_gone| {
-            note(&of_pods, of_pod(pod, is_gone));
-        });
+        let jobs = follow(Api::namespaced(client.clone(), namespace), changes.clone(), of_job);
+        let pods = follow(Api::namespaced(client.clone(), namespace), changes.clone(), of_pod);
         Self { changes, watching: [tokio::spawn(jobs), tokio::spawn(pods)] }
     }
 
@@ -49,7 +54,7 @@ impl LiveJobs {
     pub fn made(&self) -> HashMap<String, Vec<String>> {
         let mut made: HashMap<String, Vec<String>> = HashMap::new();
         for change in self.in_order() {
-            if let Change::There { job, uid, .. } = change {
+            if let Change::There { job, uid, .. } | Change::Over { job, uid: Some(uid) } = change {
                 let uids = made.entry(job).or_default();
                 if !uids.contains(&uid) {
                     uids.push(uid);
@@ -57,6 +62,22 @@ impl LiveJobs {
             }
         }
         made
+    }
+
+    /// Waits until each of these jobs has had a Job, and fails where one has had several, or another job has had one.
+    pub async fn one_each(&self, jobs: &[JobId]) -> Result<()> {
+        wait_until("the watch has told of every job", LIMIT, || async {
+            let told = self.made().len();
+            ensure!(told == jobs.len(), "it has told of {told}");
+            Ok(())
+        })
+        .await?;
+        let made = self.made();
+        for job in jobs {
+            let uids = made.get(&job.to_string()).context("a job without a Job")?;
+            ensure!(uids.len() == 1, "{job} had the Jobs {uids:?}");
+        }
+        Ok(())
     }
 
     /// How many Jobs of the chosen processes were live at one time, at most.
@@ -70,7 +91,7 @@ impl LiveJobs {
                     }
                     most = most.max(live.len());
                 }
-                Change::Over { job } => {
+                Change::Over { job, .. } => {
                     live.remove(&job);
                     over.insert(job);
                 }
@@ -93,53 +114,69 @@ impl Drop for LiveJobs {
     }
 }
 
-type Noted = Result<Option<(u64, Change)>>;
-
-fn note(changes: &Mutex<Vec<(u64, Change)>>, noted: Noted) {
-    match noted {
-        Ok(change) => locked(changes).extend(change),
-        Err(error) => tracing::warn!(error = format!("{error:#}"), "a change can't be counted"),
-    }
-}
-
 fn locked(changes: &Mutex<Vec<(u64, Change)>>) -> MutexGuard<'_, Vec<(u64, Change)>> {
     changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn follow<K>(api: Api<K>, note: impl Fn(&K, bool) + Send)
-where
+async fn follow<K>(
+    api: Api<K>,
+    changes: Arc<Mutex<Vec<(u64, Change)>>>,
+    change_of: impl Fn(&K, bool) -> Result<Option<Change>> + Send,
+) where
     K: kube::Resource + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
 {
     let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+    // The highest version that was told, and what it was when the watch last began anew.
+    let (mut last, mut before) = (0, 0);
     while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => note(&object, false),
-            Ok(Event::Delete(object)) => note(&object, true),
-            Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => tracing::warn!(%error, "the watch broke"),
+        let (object, is_gone, is_listed) = match event {
+            Ok(Event::Apply(object)) => (object, false, false),
+            Ok(Event::InitApply(object)) => (object, false, true),
+            Ok(Event::Delete(object)) => (object, true, false),
+            Ok(Event::Init) => {
+                before = last;
+                continue;
+            }
+            Ok(Event::InitDone) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "the watch broke");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match version(&object).and_then(|version| Ok((version, change_of(&object, is_gone)?))) {
+            Ok((version, change)) => {
+                last = last.max(version);
+                // An end that was missed is older than what is found of it, and may have made room for what was created since.
+                let is_missed = is_listed && matches!(change, Some(Change::Over { .. }));
+                let at = if is_missed { version.min(before) } else { version };
+                locked(&changes).extend(change.map(|change| (at, change)));
+            }
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "a change can't be counted"),
         }
     }
 }
 
-fn of_job(job: &Job, is_gone: bool) -> Noted {
+fn of_job(job: &Job, is_gone: bool) -> Result<Option<Change>> {
     const ENDS: [&str; 4] = ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"];
     let Some(id) = job.labels().get(LABEL_JOB_ID).cloned() else { return Ok(None) };
+    let uid = job.uid().context("a Job without a UID")?;
     let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let has_ended = conditions.into_iter().any(|one| one.status == "True" && ENDS.contains(&one.type_.as_str()));
     let change = if is_gone || has_ended {
-        Change::Over { job: id }
+        Change::Over { job: id, uid: Some(uid) }
     } else {
         let process = job.annotations().get(ANNOTATION_PROCESS_ID).cloned().context("a Job without a process")?;
-        Change::There { job: id, process, uid: job.uid().context("a Job without a UID")? }
+        Change::There { job: id, process, uid }
     };
-    Ok(Some((version(job)?, change)))
+    Ok(Some(change))
 }
 
-fn of_pod(pod: &Pod, is_gone: bool) -> Noted {
+fn of_pod(pod: &Pod, is_gone: bool) -> Result<Option<Change>> {
     let Some(id) = pod.labels().get(LABEL_JOB_ID).cloned() else { return Ok(None) };
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let is_over = is_gone || matches!(phase, Some("Succeeded" | "Failed"));
-    Ok(if is_over { Some((version(pod)?, Change::Over { job: id })) } else { None })
+    Ok(if is_over { Some(Change::Over { job: id, uid: None }) } else { None })
 }
 
 fn version(object: &impl ResourceExt) -> Result<u64> {

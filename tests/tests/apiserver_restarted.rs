@@ -1,70 +1,112 @@
-//! The API server dies while jobs run, and comes back: nothing is lost, and nothing runs twice.
+//! The API server dies while some jobs run, others are being created and more wait for room, and comes back: nothing is lost,
+//! nothing runs twice, and no more are live than may be.
 
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
     cluster::{NodeKind, OwnCluster},
-    program::wait_until,
+    live_jobs::LiveJobs,
+    program::{Signal, wait_until},
     services::Service,
     story::{Backend, LIMIT, Setting, Story, process_yaml, skips, tell},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use protocol::JobId;
+use protocol::{
+    Event, JobId,
+    names::subjects::{events_of_kind, parse_event},
+};
 use serde_json::json;
 
 const NAME: &str = "apiserver-restarted";
-const JOBS: usize = 10;
+const APISERVER: &str = "kube-apiserver";
+const JOBS: usize = 150;
+/// So many jobs have ended when the API server dies for the first and for the second time.
+const ENDED_BEFORE: [usize; 2] = [JOBS / 4, JOBS / 2];
+/// The processes, how their jobs end, and their caps, which are exact over all replicas.
+const PROCESSES: [(&str, &str, usize); 2] = [("good", "successful", 24), ("bad", "failed", 6)];
+const CAP: usize = 30;
 const REPLICAS: usize = 2;
 
+/// What was told last of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    event: Event,
+    attempt: u64,
+    is_created: bool,
+}
+
+impl Told {
+    fn has_ended(&self) -> bool {
+        matches!(self.event, Event::Ended | Event::Successful | Event::Failed)
+    }
+
+    fn waits(&self) -> bool {
+        self.event == Event::Accepted
+    }
+
+    /// A launch was won, and what became of the request to create the Job is not known.
+    fn is_being_created(&self) -> bool {
+        self.event == Event::Launching && !self.is_created
+    }
+
+    fn runs(&self) -> bool {
+        matches!(self.event, Event::Running | Event::Progress)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_that_run_while_the_api_server_is_started_again_all_end_and_none_is_launched_twice() -> Result<()> {
+async fn however_far_jobs_are_when_the_api_server_is_started_again_all_end_and_none_is_launched_twice() -> Result<()> {
     if skips(NAME, Backend::Simulated) {
         return Ok(());
     }
     let mut own = OwnCluster::start(NAME, vec![NodeKind::Simulated]).await?;
-    let lasting = |id: &str, variables: &str| {
-        process_yaml(id, "true").replace("      resources:\n", &format!("      env: [{variables}]\n      resources:\n"))
-    };
-    let processes = lasting("good", "{name: SIMULATED_DURATION, value: 20s}")
-        + &lasting("bad", "{name: SIMULATED_DURATION, value: 20s}, {name: SIMULATED_EXIT_CODE, value: \"3\"}");
-    let mut setting = Setting::new(Backend::Simulated).with_processes(&processes).on(&own);
+    let mut setting = Setting::new(Backend::Simulated)
+        .with_processes(&PROCESSES.map(|(id, _, cap)| process(id, cap)).concat())
+        .with("QUAYSIDE_DISPATCHER__MAX_LIVE", &CAP.to_string())
+        // kwok never says that a log which is followed has ended: each would be waited for.
+        .with("QUAYSIDE_FINALIZER__MAX_FOLLOWED", "0")
+        .on(&own);
     setting.replicas = REPLICAS;
     tell(NAME, setting, async |story| {
-        let mut expected = BTreeMap::new();
-        for number in 0..JOBS {
-            let (process, status) = if number % 5 == 4 { ("bad", "failed") } else { ("good", "successful") };
-            expected.insert(story.submit_at(number % REPLICAS, process, json!({})).await?, status);
-        }
-        let launched: Vec<JobId> = expected.keys().copied().collect();
-        for job in &launched {
-            story.wait_for(job, &["running"]).await?;
-        }
-        own.cluster.kill("kube-apiserver").await?;
-        // One more comes while nothing can be launched.
-        expected.insert(story.submit("good", json!({})).await?, "successful");
-        for replica in 0..REPLICAS {
-            let log = story.stack.logs().join(format!("{}-{replica}.log", Service::Dispatcher.name()));
+        let (namespace, client) = story.cluster()?;
+        let live = LiveJobs::watch(client, namespace.name());
+        let mut expected = submit_all(story).await?;
+        let mut deaths = Vec::new();
+        for ended in ENDED_BEFORE {
+            let logs = dispatchers_logs(story)?;
+            let told = kill_in_the_middle(story, &mut own, ended).await?;
+            // One more comes while nothing can be launched.
+            expected.insert(story.submit("good", json!({})).await?, "successful");
             wait_until("the dispatchers' watches are broken", LIMIT, || async {
-                let log = fs::read_to_string(&log)?;
-                ensure!(log.contains("the watch of Jobs broke") && log.contains("the watch of pods broke"), "not yet");
+                for (log, before) in dispatchers_logs(story)?.iter().zip(&logs) {
+                    let since = log.get(before.len()..).context("a log has become shorter")?;
+                    ensure!(since.contains("the watch of Jobs broke"), "that of Jobs is not");
+                    ensure!(since.contains("the watch of pods broke"), "that of pods is not");
+                }
                 Ok(())
             })
             .await?;
+            deaths.push((told, Timestamp::now()));
+            own.cluster.start_again(APISERVER)?;
         }
-        let back = Timestamp::now();
-        own.cluster.start_again("kube-apiserver")?;
+        // All of them first: once they have ended, the API server answers again.
+        for job in expected.keys() {
+            story.wait_done(job).await?;
+        }
         for (job, status) in &expected {
             ended_once(story, job, status).await?;
         }
-        for job in &launched {
-            let record = story.manifest(job).await?.record;
-            ensure!(record.attempt == 1, "{job} was launched {} times", record.attempt);
-            ensure!(
-                record.finished.is_some_and(|end| end > back),
-                "{job} had ended before: {:?} {back}",
-                record.finished
-            );
+        live.one_each(&expected.keys().copied().collect::<Vec<_>>()).await?;
+        for (process, _, cap) in PROCESSES {
+            let most = live.most(|one| one == process);
+            ensure!((cap / 2..=cap).contains(&most), "{most} of {process} were live at one time, {cap} may be");
+        }
+        let most = live.most(|_| true);
+        ensure!((CAP / 2..=CAP).contains(&most), "{most} were live at one time, {CAP} may be");
+        for (told, back) in deaths {
+            went_on(story, &told, back).await?;
         }
         Ok(())
     })
@@ -72,9 +114,77 @@ async fn jobs_that_run_while_the_api_server_is_started_again_all_end_and_none_is
     own.stop().await
 }
 
-/// The job ended as it would have, after one launch, one Job and one pod.
+fn process(id: &str, cap: usize) -> String {
+    let code = if id == "bad" { ", {name: SIMULATED_EXIT_CODE, value: \"3\"}" } else { "" };
+    process_yaml(id, "true")
+        .replace("      check_auth: false\n", &format!("      check_auth: false\n      max_live: {cap}\n"))
+        .replace(
+            "      resources:\n",
+            &format!("      env: [{{name: SIMULATED_DURATION, value: 5s}}{code}]\n      resources:\n"),
+        )
+}
+
+/// How each job has to end.
+async fn submit_all(story: &Story) -> Result<BTreeMap<JobId, &'static str>> {
+    let submitted = stream::iter(0..JOBS).map(|number| async move {
+        let (process, status, _) = PROCESSES[usize::from(number % 5 == 4)];
+        Ok::<_, anyhow::Error>((story.submit_at(number % REPLICAS, process, json!({})).await?, status))
+    });
+    submitted.buffered(16).try_collect().await
+}
+
+fn dispatchers_logs(story: &Story) -> Result<Vec<String>> {
+    let log = |replica| story.stack.logs().join(format!("{}-{replica}.log", Service::Dispatcher.name()));
+    (0..REPLICAS).map(|replica| Ok(fs::read_to_string(log(replica))?)).collect()
+}
+
+/// Kills the API server once so many jobs have ended, while some run, some are being created and some wait: what was told of
+/// each job then.
+async fn kill_in_the_middle(story: &Story, own: &mut OwnCluster, ended: usize) -> Result<BTreeMap<JobId, Told>> {
+    wait_until("many jobs have ended", LIMIT, || async {
+        let now = last_told(story).await?.values().filter(|told| told.has_ended()).count();
+        ensure!(now >= ended, "{now} of {ended} have");
+        Ok(())
+    })
+    .await?;
+    let nats = async_nats::connect(story.stack.nats.url()).await?;
+    loop {
+        let mut launches = nats.subscribe(events_of_kind(Event::Launching)).await?;
+        tokio::time::timeout(LIMIT, launches.next()).await?.context("nothing tells of launches")?;
+        // It stands still first, so that what is told of the jobs is how they are when it dies.
+        own.cluster.signal(APISERVER, Signal::STOP)?;
+        let mut told = last_told(story).await?;
+        loop {
+            let now = last_told(story).await?;
+            if now == told {
+                break;
+            }
+            told = now;
+        }
+        let is_any = |which: fn(&Told) -> bool| told.values().any(which);
+        if is_any(Told::runs) && is_any(Told::is_being_created) && is_any(Told::waits) {
+            own.cluster.kill(APISERVER).await?;
+            return Ok(told);
+        }
+        own.cluster.signal(APISERVER, Signal::CONT)?;
+    }
+}
+
+async fn last_told(story: &Story) -> Result<BTreeMap<JobId, Told>> {
+    let mut last = BTreeMap::new();
+    for (subject, message) in story.messages().await? {
+        if let Some((_, job, event)) = parse_event(&subject) {
+            let record = &message["data"];
+            let attempt = record["attempt"].as_u64().unwrap_or_default();
+            last.insert(job, Told { event, attempt, is_created: record["workload"]["jobUid"].is_string() });
+        }
+    }
+    Ok(last)
+}
+
+/// The job ended as it would have, with one Job and one pod.
 async fn ended_once(story: &Story, job: &JobId, expected: &str) -> Result<()> {
-    let status = story.wait_done(job).await?;
+    let status = story.status(job).await?;
     ensure!(status["status"] == expected, "{status}");
     let record = story.manifest(job).await?.record;
     let workload = record.workload.context("no workload")?;
@@ -83,5 +193,17 @@ async fn ended_once(story: &Story, job: &JobId, expected: &str) -> Result<()> {
     let pods = story.kubernetes_pods(job).await?;
     let owners: Vec<_> = pods.iter().flat_map(|pod| pod.metadata.owner_references.iter().flatten()).collect();
     ensure!(owners.len() == 1 && Some(&owners[0].uid) == uid.as_ref(), "{owners:?}");
+    Ok(())
+}
+
+/// What was created when the API server died was not launched again, and some of what ran then ended only once it was back.
+async fn went_on(story: &Story, told: &BTreeMap<JobId, Told>, back: Timestamp) -> Result<()> {
+    let mut ended_since = 0;
+    for (job, told) in told.iter().filter(|(_, told)| told.is_created) {
+        let record = story.manifest(job).await?.record;
+        ensure!(u64::from(record.attempt) == told.attempt, "{job} was launched again: {told:?}, {record:?}");
+        ended_since += usize::from(told.runs() && record.finished.is_some_and(|end| end > back));
+    }
+    ensure!(ended_since > 0, "all that ran had ended before {back}");
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Logs that are followed while their containers run: nothing that could be read is lost, whoever dies meanwhile.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
+    cluster::Forward,
     program::wait_until,
     services::Service,
     stack::Store,
@@ -27,13 +28,12 @@ use protocol::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 /// Goes on until the file is there that its input names.
 const UNTIL_TOLD: &str = "until [ -e \"$until\" ]; do sleep 0.05; done";
 /// Times that a finalizer is killed.
 const KILLS: u32 = 20;
-/// Lines that are written meanwhile.
-const LINES: usize = 3000;
 
 /// A process whose script knows its input as `$until`.
 fn process(script: &str) -> String {
@@ -146,30 +146,48 @@ on_each!(killed: Local as a_finalizer_killed_at_twenty_random_moments_loses_no_l
 async fn killed(backend: Backend) {
     let seed: u64 = rand::rng().random();
     println!("seed of the moments: {seed}");
+    // It goes on for as long as a connection is open: a pod shares no file with the test.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
     let script = format!(
-        "i=0\nwhile [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line $i\"; sleep 0.01; done\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"{{\\\"lines\\\":$i}}\""
+        "until {{ exec 3<>/dev/tcp/127.0.0.1/{port}; }} 2>/dev/null; do sleep 0.05; done\ni=0\nwhile read -t 0.01 -u 3; [ $? -gt 128 ]; do i=$((i+1)); echo \"line $i\"; done\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"{{\\\"lines\\\":$i}}\""
     );
     let setting = Setting::new(backend)
         .with_processes(&process_yaml("talks", &script))
         .with("QUAYSIDE_NATS__ACK_WAIT", "1")
         .with("QUAYSIDE_FINALIZER__LOG_PART_AGE", "1");
     tell(&format!("followed-killed-{backend:?}"), setting, async |story| {
+        let _forward = story.kubeconfig.as_ref().map(|kubeconfig| Forward::start(kubeconfig, port)).transpose()?;
         let job = story.submit("talks", json!({})).await?;
+        let (held, _) = tokio::time::timeout(LIMIT, listener.accept()).await??;
         wait_for_parts(story, &job, 1).await?;
+        let nats = async_nats::connect(story.stack.nats.url()).await?;
+        let subject = subjects::log_tail(&"talks".parse()?, &job);
         let mut random = StdRng::seed_from_u64(seed);
+        let mut followers = Vec::new();
         for _ in 0..KILLS {
-            tokio::time::sleep(Duration::from_millis(random.random_range(100..2900))).await;
+            let follower = wait_until("the finalizer that was started last follows", LIMIT, || async {
+                let now = epoch(&nats, &subject, &Question::Logs).await?;
+                ensure!(!followers.contains(&now), "it is still {now:?}");
+                Ok(now)
+            })
+            .await?;
+            followers.push(follower);
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..2000))).await;
+            let status = story.status(&job).await?;
+            ensure!(status["status"] == "running", "seed {seed}: {status}");
             story.stack.service(Service::Finalizer, 0)?.program.kill().await?;
             story.stack.start_service(Service::Finalizer, 0, &[])?;
         }
+        drop(held);
         let status = story.wait_done(&job).await?;
         ensure!(status["status"] == "successful", "seed {seed}: {status}");
         let (log, manifest) = whole_log(story, &job).await.with_context(|| format!("seed {seed}"))?;
         let text = String::from_utf8(log)?;
         let (before, result) = text.split_once("PYGEOAPI_K8S_MANAGER_RESULT_START\n").context("no marker")?;
         let lines = assert_counted(&format!("{before}end"), "end").with_context(|| format!("seed {seed}"))?;
-        ensure!(lines == LINES && result == format!("{{\"lines\":{LINES}}}"), "seed {seed}: {lines} lines, {result}");
-        ensure!(manifest.parts.len() > 1, "several have followed it: {manifest:?}");
+        ensure!(result == format!("{{\"lines\":{lines}}}"), "seed {seed}: {lines} lines, {result}");
+        ensure!(manifest.parts.len() > 1, "several have stored parts of it: {manifest:?}");
         Ok(())
     })
     .await;

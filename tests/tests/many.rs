@@ -3,9 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use end_to_end::{
     live_jobs::LiveJobs,
-    program::wait_until,
     stack::StoreChoice,
-    story::{Backend, LIMIT, Setting, Story, process_yaml, tell},
+    story::{Backend, Setting, Story, process_yaml, tell},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::{JobId, names::subjects::parse_event};
@@ -55,17 +54,7 @@ async fn two_thousand_jobs_run_once_each_and_never_more_than_two_hundred_at_one_
 
 /// One Job for each job, from its first launch.
 async fn once_each(story: &Story, live: &LiveJobs, jobs: &[JobId]) -> Result<()> {
-    wait_until("the watch has told of every job", LIMIT, || async {
-        let told = live.made().len();
-        ensure!(told == jobs.len(), "it has told of {told}");
-        Ok(())
-    })
-    .await?;
-    let made = live.made();
-    for job in jobs {
-        let uids = made.get(&job.to_string()).context("a job without a Job")?;
-        ensure!(uids.len() == 1, "{job} had the Jobs {uids:?}");
-    }
+    live.one_each(jobs).await?;
     let events = story.messages().await?.into_iter().filter(|(subject, _)| parse_event(subject).is_some());
     for (subject, event) in events {
         let attempt = event["data"]["attempt"].as_u64().context("a record without attempts")?;
