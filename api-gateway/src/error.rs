@@ -1,6 +1,6 @@
 //! Every answer that is no success: the exceptions of OGC API - Processes, and the one table of their HTTP statuses.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error};
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, body::BoxBody, http::StatusCode, http::header};
 use platform::telemetry::chain;
@@ -89,7 +89,7 @@ pub enum GatewayError {
     #[error("the job has no such output; it has: {}", if .0.is_empty() { "none".to_owned() } else { .0.join(", ") })]
     NoSuchOutput(Vec<String>),
     /// No container of the job, or none of this pod, has this name and a log; those that have.
-    #[error("the job has no log of such a container; there are: {}", if .0.is_empty() { "none".to_owned() } else { .0.join(", ") })]
+    #[error("the job has no log of such a container or pod; there are: {}", if .0.is_empty() { "none".to_owned() } else { .0.join(", ") })]
     NoSuchContainer(Vec<String>),
     /// The client says not to want the form that there is.
     #[error("the header Accept excludes what there is: {offered}")]
@@ -99,7 +99,7 @@ pub enum GatewayError {
     },
     /// There is no log of the job to read, and why.
     #[error("{0}")]
-    NoLog(&'static str),
+    NoLog(Cow<'static, str>),
     /// The client asks for bytes that an output does not have.
     #[error("the output has {size} bytes, and none in this range")]
     RangeNotSatisfiable {

@@ -239,6 +239,17 @@ pub enum CreateError {
     Passing(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl CreateError {
+    /// The API server's words, where it refuses a job for what can be mended and is not the server's own trouble.
+    pub(crate) fn words(&self) -> Option<&str> {
+        let Self::Passing(source) = self else { return None };
+        match source.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(&status.message),
+            _ => None,
+        }
+    }
+}
+
 /// The executor did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the executor did not answer")]

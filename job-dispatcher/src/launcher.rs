@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     pace::{Pace, Place as PlaceInLine},
     refusal::told,
-    reporter::{LAUNCHED, end},
+    reporter::{LAUNCHED, end, say},
     room::{Counted, LiveRoom},
     stopping::is_stopping,
     watcher::{WaitForEnd, Watcher},
@@ -362,7 +362,13 @@ impl Launcher {
                 self.hold_up(&id, Reason::QuotaExceeded, &told(&message)).await?;
                 Err(LaunchError::Create(CreateError::Quota(message)))
             }
-            Err(passing @ (CreateError::Pressed { .. } | CreateError::Passing(_))) => Err(LaunchError::Create(passing)),
+            Err(passing) => {
+                if let Some(words) = passing.words() {
+                    let message = format!("the job can't be created now, and is tried again: {}", told(words));
+                    self.store.advance(&id, |stored| before_start(&stored.record, message.clone())).await?;
+                }
+                Err(LaunchError::Create(passing))
+            }
         }
     }
 
@@ -494,6 +500,11 @@ impl Launcher {
         self.store.advance(id, |stored| end(&stored.record, reason, message.clone())).await?;
         Ok(())
     }
+}
+
+/// Tells why a job is not created, until something else is known of it.
+fn before_start(record: &JobRecord, message: String) -> Step {
+    if record.phase() < Phase::Running { say(record, message) } else { Step::Leave }
 }
 
 /// What a quota says, without how much of it is used: that changes with every other job.

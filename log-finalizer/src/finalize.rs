@@ -189,7 +189,7 @@ impl Finalizer {
             return Box::pin(self.advance(&record.job_id)).await;
         };
         if taken.archive.state == ArchiveState::Unavailable {
-            error!("log storage is not configured: the log is not archived, its pod stays");
+            error!("no bucket is configured: the log is not archived, its pod stays");
         }
         let Some((event, sealed)) = seal::sealed(record, &taken.findings, Timestamp::now()) else { return Ok(()) };
         let manifest = self.write_epoch_manifest(&epoch, &sealed, &taken).await;
@@ -235,7 +235,7 @@ impl Finalizer {
         error!(error = %chain(&failure), "the bucket was not available in time: the job fails, its log is given up");
         let message = format!("the execution ended, but its result could not be stored: {why}");
         let findings = Findings {
-            archive: seal::gap(None, "log storage was not available in time"),
+            archive: seal::gap(None, "the bucket was not available in time"),
             results: Vec::new(),
             failure: Some((Reason::StoreUnavailable, message)),
         };

@@ -26,7 +26,7 @@ impl Finalizer {
     pub(crate) async fn archive_late(&self, record: &JobRecord) -> Result<(), FinalizeError> {
         let epoch = Epoch::generate();
         if self.jobs.objects().is_none() {
-            error!("log storage is not configured: the log of a dismissed job is lost");
+            error!("no bucket is configured: the log of a dismissed job is lost");
         }
         let taken = self.take(record, &epoch, Phase::Terminal).await;
         let taken = match self.taking_back(record, &epoch, taken).await {
@@ -35,7 +35,7 @@ impl Finalizer {
                 if record.archive.state != ArchiveState::Unavailable && self.is_hopeless(record) =>
             {
                 warn!(error = %chain(&error), "the log is given up");
-                Taken::missing(seal::gap(None, "log storage was not available in time"), None)
+                Taken::missing(seal::gap(None, "the bucket was not available in time"), None)
             }
             other => {
                 let Some(taken) = other? else { return Box::pin(self.advance(&record.job_id)).await };

@@ -142,7 +142,7 @@ impl Metrics {
         registry.register("quayside_finalizer_log_part_bytes", "Bytes of followed logs stored", part_bytes);
         registry.register("quayside_finalizer_archive_bytes", "Bytes of log archived", archive_bytes);
         registry.register("quayside_finalizer_result_bytes", "Bytes of results stored", result_bytes);
-        registry.register("quayside_finalizer_gaps", "Logs that could not be read to their end", gaps);
+        registry.register("quayside_finalizer_gaps", "Gaps in logs", gaps);
         registry.register(
             "quayside_finalizer_seconds_to_seal",
             "Time from the end of an execution to its seal",

@@ -68,7 +68,7 @@ impl Finalizer {
                 }
             }
         } else if record.archive.key.is_some() {
-            warn!("log storage is not configured: what the removed job has there stays");
+            warn!("no bucket is configured: what the removed job has there stays");
         }
         failpoint::reach("finalizer.amid-removal");
         self.jobs.forget_results(&record.process_id, job_id).await?;

@@ -70,7 +70,7 @@ pub(crate) fn sealed(record: &JobRecord, findings: &Findings, now: Timestamp) ->
         _ => outcome.clone(),
     };
     next.message = Some(match findings.archive.state {
-        ArchiveState::Unavailable => format!("{}; log storage is not configured, the log waits", outcome.message),
+        ArchiveState::Unavailable => format!("{}; no bucket is configured, the log waits", outcome.message),
         ArchiveState::Gap => format!("{}; the log archive is not complete", outcome.message),
         ArchiveState::Stored | ArchiveState::Off | ArchiveState::Pending | ArchiveState::Other(_) => {
             outcome.message.clone()
@@ -149,14 +149,9 @@ pub(crate) fn public_gaps(gaps: &[Gap]) -> Vec<String> {
     told
 }
 
-/// Why an execution that succeeded must fail when its main container's log can't be read.
-pub(crate) fn not_collected(has_pod: bool) -> (Reason, String) {
-    let message = if has_pod {
-        "the container ended, but its log, which holds the result, could not be read"
-    } else {
-        "the container ended, but its pod was gone before its log was read"
-    };
-    (Reason::ResultsNotCollected, message.to_owned())
+/// Why an execution that succeeded must fail when its result is not known.
+pub(crate) fn not_collected(why: &str) -> (Reason, String) {
+    (Reason::ResultsNotCollected, format!("the container ended well, but {why}"))
 }
 
 #[cfg(test)]
@@ -231,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_success_whose_result_is_lost_fails_and_says_why() {
-        let findings = Findings { failure: Some(not_collected(false)), ..findings(ArchiveState::Gap) };
+        let findings = Findings { failure: Some(not_collected("its pod was gone")), ..findings(ArchiveState::Gap) };
         let (event, record) = sealed(&ended(None), &findings, Timestamp::now()).unwrap();
         assert_eq!((event, record.outcome.unwrap().reason), (Event::Failed, Some(Reason::ResultsNotCollected)));
     }

@@ -51,6 +51,8 @@ impl Taken {
 /// once, and answers for ever that it can't find them.
 const DELETED_LOG_DEADLINE: Duration = Duration::from_secs(30);
 
+const NO_POD: &str = "its pod was gone before its log was read";
+
 fn running(pods: &[Pod]) -> Option<&Container> {
     pods.iter().flat_map(|pod| &pod.containers).find(|container| container.running)
 }
@@ -65,7 +67,7 @@ impl Finalizer {
         phase: Phase,
     ) -> Result<Option<Taken>, FinalizeError> {
         let Some(workload) = &record.workload else {
-            let failure = Some(seal::not_collected(false));
+            let failure = Some(seal::not_collected(NO_POD));
             return Ok(Some(Taken::missing(self.absent(record, epoch, "the job was never launched"), failure)));
         };
         let found = async {
@@ -161,7 +163,7 @@ impl Finalizer {
             Some(_) => "the pod was gone before its log was read",
             None => "the job had no pod",
         };
-        let mut taken = Taken::missing(self.absent(record, epoch, why), Some(seal::not_collected(false)));
+        let mut taken = Taken::missing(self.absent(record, epoch, why), Some(seal::not_collected(NO_POD)));
         let is_wanted = phase == Phase::Ended && record.outcome.as_ref().is_some_and(|outcome| outcome.is_success());
         if let (true, Some(uploads)) = (is_wanted, &workload.uploads) {
             // What it gave away does not go with its pod.
@@ -186,7 +188,7 @@ impl Finalizer {
                 unknown: protocol::Unknown::new(),
             },
             None if record.archive.state == ArchiveState::Off => Archive { epoch, ..Archive::new(ArchiveState::Off) },
-            None if record.status == Status::Dismissed => seal::gap(None, "log storage is not configured"),
+            None if record.status == Status::Dismissed => seal::gap(None, "no bucket is configured"),
             None => Archive::new(ArchiveState::Unavailable),
         }
     }
@@ -216,8 +218,8 @@ impl Finalizer {
         }
         let workload = record.workload.as_ref();
         let uploads = workload.and_then(|workload| Some((workload, workload.uploads.as_ref()?)));
-        if kept.main_gap.is_some() && uploads.is_none() {
-            findings.failure = Some(seal::not_collected(true));
+        if let (Some(gap), None) = (&kept.main_gap, &uploads) {
+            findings.failure = Some(seal::not_collected(&format!("its result can't be had: {gap}")));
             return Ok(findings);
         }
         let prefix = self.jobs.objects().map(ObjectStore::prefix);
@@ -228,7 +230,7 @@ impl Finalizer {
                 Some(message) => publish::result(self.jobs.nats(), subject.clone(), message).await?,
                 None => {
                     let message = format!(
-                        "the result of {} bytes can't be stored: log storage is not configured, and without it \
+                        "the result of {} bytes can't be stored: no bucket is configured, and without one \
                          a result may have {} bytes",
                         result.size,
                         result::STREAM_LIMIT

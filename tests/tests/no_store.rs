@@ -34,7 +34,7 @@ async fn no_store(backend: Backend) {
         let status = story.wait_done(&job).await?;
         assert_eq!(status["status"], "successful", "{status}");
         let message = status["message"].as_str().context("no message")?;
-        assert!(message.contains("log storage is not configured"), "{message}");
+        assert!(message.contains("no bucket is configured"), "{message}");
         assert_eq!(story.get(&format!("/jobs/{job}/results")).await?.text().await?, RESULT);
         let told = story.messages().await?;
         let (_, last) = told.iter().rfind(|(subject, _)| subject.ends_with(".successful")).context("not told")?;

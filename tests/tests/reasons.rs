@@ -76,7 +76,8 @@ async fn a_pod_that_is_evicted_or_deleted_by_hand_says_which() {
 async fn a_job_whose_log_the_bucket_does_not_take_in_time_says_so() {
     let setting = Setting::new(Backend::Simulated)
         .with_processes(&process_yaml("p", "true"))
-        .with("QUAYSIDE_FINALIZER__SEAL_DEADLINE", "5");
+        .with("QUAYSIDE_FINALIZER__SEAL_DEADLINE", "5")
+        .with("QUAYSIDE_FINALIZER__LOG_DEADLINE", "5");
     tell("reasons-bucket", setting, async |story| {
         let Store::Embedded(server) = &story.stack.store else { bail!("another store than was asked for") };
         server.refuse(|_, _| true);

@@ -50,7 +50,7 @@ pub(crate) async fn answer(
         return archived(gateway, record, &asked, request).await;
     }
     if record.status == Status::Accepted && !record.is_under_way() && !asked.follow {
-        return Err(GatewayError::NoLog("the job has not started: there is no log of it yet"));
+        return Err(GatewayError::NoLog("the job has not started: there is no log of it yet".into()));
     }
     let mut place = gateway.logs.place().await?;
     let source = Source::of(gateway, record.clone());
@@ -75,7 +75,7 @@ pub(crate) async fn answer(
         })
         .collect();
     if logs.is_empty() && !asked.follow {
-        return Err(GatewayError::NoLog("nothing of the log of the job is there yet"));
+        return Err(GatewayError::NoLog("nothing of the log of the job is there yet".into()));
     }
     let mut answer = if asked.follow {
         following(gateway, place, source, asked, logs, request)?

@@ -66,9 +66,9 @@ impl From<ReadError> for GatewayError {
         match error {
             ReadError::Job(error) => error.into(),
             ReadError::Removed => Self::NoSuchJob,
-            ReadError::Parts(PartsError::TooMany(_)) => {
-                Self::NoLog("the log is too long to be read while the job runs: it can be read once it is archived")
-            }
+            ReadError::Parts(PartsError::TooMany(_)) => Self::NoLog(
+                "the log is too long to be read while the job runs: it can be read once it is archived".into(),
+            ),
             ReadError::NoManifest | ReadError::Shorter | ReadError::Lost => Self::Internal(Box::new(error)),
             ReadError::Parts(_) | ReadError::Bucket(_) | ReadError::Manifest(_) | ReadError::Stalled => {
                 Self::Unavailable(Box::new(error))

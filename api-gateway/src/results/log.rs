@@ -1,5 +1,7 @@
 //! The archived log of a job, or a range of it.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpRequest, HttpResponse};
 use futures::TryStreamExt;
 use platform::object_store::ByteRange;
@@ -58,7 +60,7 @@ impl Values {
 
     /// Why there is no log.
     pub(crate) fn no_log(&self, record: &JobRecord) -> GatewayError {
-        GatewayError::NoLog(why(record.archive.state))
+        GatewayError::NoLog(why(&record.archive))
     }
 }
 
@@ -89,17 +91,21 @@ fn archived(record: &JobRecord) -> Result<Output, GatewayError> {
             sha256: sha256.clone().unwrap_or_default(),
             content: Content::Stored(Place::Object(key.clone())),
         }),
-        _ => Err(GatewayError::NoLog(why(*state))),
+        _ => Err(GatewayError::NoLog(why(&record.archive))),
     }
 }
 
-fn why(state: ArchiveState) -> &'static str {
-    match state {
+fn why(archive: &Archive) -> Cow<'static, str> {
+    let words = match archive.state {
         ArchiveState::Pending => "the log of the job is not archived yet",
-        ArchiveState::Unavailable => "log storage is not configured: the log is archived once it is",
+        ArchiveState::Unavailable => "no bucket is configured: the log is archived once one is",
         ArchiveState::Off => "the log of the job is not archived: the job was never launched, or archives are off",
-        ArchiveState::Stored | ArchiveState::Gap | ArchiveState::Other(_) => "the job left no log",
-    }
+        ArchiveState::Stored | ArchiveState::Gap | ArchiveState::Other(_) => match archive.gaps.first() {
+            Some(gap) => return format!("there is no log of the job: {gap}").into(),
+            None => "the job left no log",
+        },
+    };
+    words.into()
 }
 
 #[cfg(test)]
@@ -132,5 +138,7 @@ mod tests {
         ] {
             assert!(matches!(archived(&record(archive)), Err(GatewayError::NoLog(_))));
         }
+        let lost = Archive { gaps: vec!["the pod was gone".into()], ..Archive::new(ArchiveState::Gap) };
+        assert_eq!(why(&lost), "there is no log of the job: the pod was gone");
     }
 }

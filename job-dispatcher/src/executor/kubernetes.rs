@@ -251,7 +251,10 @@ mod tests {
             assert!(matches!(refused(code, "", "moved"), CreateError::Passing(_)), "a proxy's {code}");
         }
         let permission = "jobs.batch is forbidden: User \"u\" cannot create resource";
-        assert!(matches!(refused(403, "Forbidden", permission), CreateError::Passing(_)));
+        let passing = refused(403, "Forbidden", permission);
+        assert!(matches!(passing, CreateError::Passing(_)));
+        assert_eq!(passing.words(), Some(permission), "it is told");
+        assert_eq!(refused(503, "", "later").words(), None, "it is the server's own trouble");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) fn no_pod(seen: &Observation, deadline: Option<Duration>) -> Outcome 
     let late = deadline.map(|deadline| format!("{}: ", late(deadline))).unwrap_or_default();
     let because = |reason, what: String| outcome(Some(reason), None, format!("{late}{what}"));
     let Some(words) = &seen.refused else {
-        return because(Reason::Deadline, "the Job has no pod, and no event says why".to_owned());
+        return because(Reason::Deadline, "the Job has no pod, and no event that may be read says why".to_owned());
     };
     // What else goes wrong, such as a webhook that does not answer, says nothing of the pod.
     let is_refused =

@@ -31,7 +31,7 @@ impl KubernetesExecutor {
         let error = match limited(events.list(&of_job)).await {
             Ok(Ok(found)) => return newest(found.items).map_or(Looked::Nothing, Looked::Refused),
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                warn!(job_id = %seen.job_id, %status, "why the job has no pod may not be read");
+                warn!(job_id = %seen.job_id, %status, "why the job has no pod may not be read: the dispatcher's Role needs the verb list on events");
                 return Looked::Nothing;
             }
             Ok(Err(error)) => boxed(error),
