@@ -1,8 +1,8 @@
 //! Tells a container's log from what the kubelet says in its place.
 //!
-//! An error while a log is read comes as text in the log itself, after a status of 200. Asked for timestamps, the kubelet
-//! writes one and a space before each line of the log (cri-client `pkg/logs/logs.go`: before the first piece of a line that
-//! the runtime cut), and none before a text of its own: a line that begins without one is no log.
+//! An error while a log is read comes as text in the log itself, after a status of 200. Asked for timestamps, the
+//! kubelet writes one and a space before each line of the log (cri-client `pkg/logs/logs.go`: before the first piece of
+//! a line that the runtime cut), and none before a text of its own: a line that begins without one is no log.
 
 use jiff::Timestamp;
 use memchr::memchr;
@@ -26,8 +26,8 @@ pub struct Timestamps {
 }
 
 impl Timestamps {
-    /// Appends what `bytes` hold of the log to `log`, and to `lines` where in it lines begin (bytes from its start) and their
-    /// times; what comes before a line without timestamp is appended, too.
+    /// Appends what `bytes` hold of the log to `log`, and to `lines` where in it lines begin (bytes from its start) and
+    /// their times; what comes before a line without timestamp is appended, too.
     ///
     /// # Errors
     /// When a line has no timestamp.

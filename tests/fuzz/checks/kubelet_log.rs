@@ -1,5 +1,5 @@
-//! A log that the kubelet frames comes out byte for byte with the time of each line, and what is not framed is refused at the same place,
-//! whatever the chunks.
+//! A log that the kubelet frames comes out byte for byte with the time of each line, and what is not framed is refused
+//! at the same place, whatever the chunks.
 
 use jiff::{Timestamp, tz::Offset};
 use protocol::kubelet_log::{LONGEST_TIMESTAMP, NoTimestamp, Timestamps};
@@ -12,8 +12,8 @@ struct Read {
     end: Result<(), NoTimestamp>,
 }
 
-/// The first byte says how many sizes of chunks follow, the next one in which zone the kubelet is and how it writes; the rest is what a
-/// kubelet answers, and then a log that it frames.
+/// The first byte says how many sizes of chunks follow, the next one in which zone the kubelet is and how it writes;
+/// the rest is what a kubelet answers, and then a log that it frames.
 pub(crate) fn check(data: &[u8]) {
     let [count, form, rest @ ..] = data else { return };
     let (sizes, bytes) = rest.split_at(rest.len().min(usize::from(count % 8)));
@@ -63,12 +63,13 @@ fn at_one_look(bytes: &[u8]) -> Read {
 fn framed(log: &[u8], form: u8) -> (Vec<u8>, Vec<(usize, Timestamp)>) {
     // Quarters of an hour from twelve hours west to fourteen hours east, as there are zones.
     let offset = Offset::from_seconds((i32::from(form % 105) - 48) * 900).unwrap();
+    let has_fraction = form.is_multiple_of(2);
     let (mut framed, mut lines, mut at) = (Vec::new(), Vec::new(), 0);
     for (number, line) in (0_i64..).zip(log.split_inclusive(|byte| *byte == b'\n')) {
         let seconds = 1_769_860_800 + i64::from(form) * 86_400 + number;
-        let nanosecond = if form % 2 == 0 { i32::try_from(number).unwrap() * 1_001 % 1_000_000_000 } else { 0 };
+        let nanosecond = if has_fraction { i32::try_from(number).unwrap() * 1_001 % 1_000_000_000 } else { 0 };
         let time = Timestamp::new(seconds, nanosecond).unwrap();
-        let text = match (offset == Offset::UTC, form % 2 == 0) {
+        let text = match (offset == Offset::UTC, has_fraction) {
             (true, true) => format!("{time:.9} "),
             (true, false) => format!("{time:.0} "),
             (false, true) => format!("{:.9} ", time.display_with_offset(offset)),
