@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod job_event;
 pub mod job_id;
 pub mod job_record;
+pub mod kubelet_log;
 pub mod ledger;
 pub mod local;
 pub mod log_markers;

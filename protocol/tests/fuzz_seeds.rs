@@ -7,6 +7,8 @@ use std::{fs, path::Path};
 
 #[path = "../../tests/fuzz/checks/framing.rs"]
 mod framing;
+#[path = "../../tests/fuzz/checks/kubelet_log.rs"]
+mod kubelet_log;
 #[path = "../../tests/fuzz/checks/ledger.rs"]
 mod ledger;
 #[path = "../../tests/fuzz/checks/markers.rs"]
@@ -42,4 +44,9 @@ fn the_configuration_reader_holds_on_every_seed() {
 #[test]
 fn parts_keys_and_progress_hold_on_every_seed() {
     replay("ledger", ledger::check);
+}
+
+#[test]
+fn what_the_kubelet_frames_holds_on_every_seed() {
+    replay("kubelet_log", kubelet_log::check);
 }

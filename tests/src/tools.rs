@@ -38,7 +38,7 @@ pub enum Tool {
     KubeScheduler,
     /// The Kubernetes node agent.
     Kubelet,
-    /// The Kubernetes command line, for people.
+    /// The Kubernetes command line: for people, and to apply `deploy/` as they do.
     Kubectl,
     /// The simulated node.
     Kwok,

@@ -38,6 +38,7 @@ mod cluster_simulated;
 mod configuration_mistakes;
 mod conformance;
 mod crashes;
+mod deploy;
 mod dismiss;
 mod exchange;
 mod exit_code;

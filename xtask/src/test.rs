@@ -67,7 +67,7 @@ async fn run_all(test: &Test) -> Result<()> {
         cargo(&["test", "--workspace", "--exclude", "end-to-end"], &[]).await?;
         cargo(&["test", "--package", "end-to-end", "--lib"], &[]).await?;
     }
-    tools::require(&[Tool::NatsServer, Tool::Versitygw], &say).await?;
+    tools::require(&[Tool::NatsServer, Tool::Versitygw, Tool::Kubectl], &say).await?;
     if let Err(error) = python::require(&say).await {
         ensure!(!is_all_required, "{error:#}");
         say(&format!("the stories in Python are left out: {error:#}"));

@@ -1,7 +1,5 @@
 //! Pods of Kubernetes Jobs. Needs: pods list, patch; pods/log get; jobs patch.
 
-mod timestamps;
-
 use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use futures::{AsyncBufRead, AsyncReadExt, FutureExt, StreamExt, future::BoxFuture, stream};
@@ -18,12 +16,12 @@ use kube::{
 use protocol::{
     JobId,
     job_record::{ExecutorKind, Workload},
+    kubelet_log::Timestamps,
     names::kubernetes::{ANNOTATION_RESULT_MIMETYPE, ANNOTATION_RESULT_VALUE, LABEL_JOB_ID, POD_FINALIZER},
 };
 use serde_json::json;
 use tracing::error;
 
-use self::timestamps::Timestamps;
 use super::{
     Cause, Chunk, Container, Held, HeldPage, LogRead, LogStream, Pod, PodSource, PodsError, ResultAnnotations,
 };

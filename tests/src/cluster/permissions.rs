@@ -1,5 +1,6 @@
-//! What services were granted and what they asked for, by the API server's own account: each right of a Role is used, and nothing that
-//! a service asks for at home, or where it was granted its rights in a further namespace of Jobs, is refused to it.
+//! What services were granted and what they asked for, by the API server's own account: each right of a Role is used,
+//! and nothing else is asked for, at home and where a service was granted its rights in a further namespace of Jobs.
+//! Outside of namespaces no service asks for anything.
 
 use std::{
     collections::BTreeSet,
@@ -28,16 +29,22 @@ enum Place {
     Home,
     /// Further ones, [`GRANTED_ELSEWHERE`]. In any others a story may refuse something on purpose.
     Elsewhere,
+    /// No namespace: objects of the cluster, objects of all namespaces at once, and paths that are no objects. No Role
+    /// counts there.
+    Cluster,
 }
 
 impl Place {
-    /// Whether this is something that this service did there.
-    fn has(self, service: &str, user: &str, namespace: &str) -> bool {
-        let account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
+    /// Whether this is something that this service asked for there.
+    fn has(self, service: &str, entry: &Entry) -> bool {
+        let account =
+            entry.user.username.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
         let Some((home, name)) = account else { return false };
-        let is_there = match self {
-            Self::Home => namespace == home,
-            Self::Elsewhere => namespace != home && namespace.starts_with(GRANTED_ELSEWHERE),
+        let is_there = match (self, entry.namespace()) {
+            (Self::Cluster, namespace) => namespace.is_none(),
+            (Self::Home, namespace) => namespace == Some(home),
+            (Self::Elsewhere, Some(namespace)) => namespace != home && namespace.starts_with(GRANTED_ELSEWHERE),
+            (Self::Elsewhere, None) => false,
         };
         is_there && name == service
     }
@@ -48,6 +55,7 @@ impl fmt::Display for Place {
         out.write_str(match self {
             Self::Home => "at home",
             Self::Elsewhere => "in further namespaces",
+            Self::Cluster => "outside of namespaces",
         })
     }
 }
@@ -74,7 +82,10 @@ impl fmt::Display for Right {
 #[serde(rename_all = "camelCase")]
 struct Entry {
     verb: String,
+    #[serde(rename = "requestURI")]
+    uri: String,
     user: User,
+    /// Absent where a path is no object's, such as `/version`.
     object_ref: Option<Object>,
     #[serde(default)]
     annotations: Annotations,
@@ -103,10 +114,32 @@ struct Annotations {
     decision: String,
 }
 
+impl Entry {
+    /// Where the object is that it asks for. A namespace itself is in none, though the API server says that it is in
+    /// itself.
+    fn namespace(&self) -> Option<&str> {
+        let object = self.object_ref.as_ref().filter(|object| object.resource != "namespaces")?;
+        Some(object.namespace.as_str()).filter(|namespace| !namespace.is_empty())
+    }
+
+    fn right(&self) -> Right {
+        let verb = self.verb.clone();
+        let Some(object) = &self.object_ref else {
+            let path = self.uri.split('?').next().unwrap_or_default().to_owned();
+            return Right { group: String::new(), resource: path, verb };
+        };
+        let resource = match object.subresource.as_str() {
+            "" => object.resource.clone(),
+            part => format!("{}/{part}", object.resource),
+        };
+        Right { group: object.api_group.clone(), resource, verb }
+    }
+}
+
 /// Reads the audit log of a whole run and says what each service asked for.
 ///
 /// # Errors
-/// When a right was not used, or something was refused.
+/// When a right was not used, something was refused, or something was allowed that no Role grants.
 pub fn check(audit_log: &Path) -> Result<Vec<String>> {
     let mut told = Vec::new();
     let mut entries = Vec::new();
@@ -119,9 +152,11 @@ pub fn check(audit_log: &Path) -> Result<Vec<String>> {
         }
     }
     for service in SERVICES {
-        for (place, rules) in
-            [(Place::Home, deployed_rules(service)?), (Place::Elsewhere, deployed_rules_elsewhere(service)?)]
-        {
+        for (place, rules) in [
+            (Place::Home, deployed_rules(service)?),
+            (Place::Elsewhere, deployed_rules_elsewhere(service)?),
+            (Place::Cluster, Vec::new()),
+        ] {
             told.push(judge(service, place, &granted(&rules), &entries)?);
         }
     }
@@ -144,28 +179,23 @@ fn granted(rules: &[PolicyRule]) -> BTreeSet<Right> {
 
 fn judge(service: &str, place: Place, granted: &BTreeSet<Right>, entries: &[Entry]) -> Result<String> {
     let (mut used, mut refused, mut count) = (BTreeSet::new(), BTreeSet::new(), 0_usize);
-    for entry in entries {
-        let Some(object) = &entry.object_ref else { continue };
-        if !place.has(service, &entry.user.username, &object.namespace) {
-            continue;
-        }
+    for entry in entries.iter().filter(|entry| place.has(service, entry)) {
         count += 1;
-        let resource = match object.subresource.as_str() {
-            "" => object.resource.clone(),
-            part => format!("{}/{part}", object.resource),
-        };
-        let right = Right { group: object.api_group.clone(), resource, verb: entry.verb.clone() };
-        if entry.annotations.decision == "forbid" {
-            refused.insert(right)
-        } else {
-            used.insert(right)
-        };
+        let rights = if entry.annotations.decision == "forbid" { &mut refused } else { &mut used };
+        rights.insert(entry.right());
     }
     let names = |rights: &BTreeSet<Right>| rights.iter().map(Right::to_string).collect::<Vec<_>>().join(", ");
     ensure!(refused.is_empty(), "{service} was refused {place}: {}", names(&refused));
+    let ungranted: BTreeSet<Right> = used.difference(granted).cloned().collect();
+    ensure!(ungranted.is_empty(), "{service} was allowed {place} what no Role grants: {}", names(&ungranted));
     let unused: BTreeSet<Right> = granted.difference(&used).cloned().collect();
     ensure!(unused.is_empty(), "{service} was granted {place} and never asked for: {}", names(&unused));
-    Ok(format!("{service} used each of its {} rights {place} in {count} requests, and was refused none", granted.len()))
+    Ok(match granted.len() {
+        0 => format!("{service} asked for nothing {place}"),
+        rights => {
+            format!("{service} used each of its {rights} rights {place} in {count} requests, and was refused none")
+        }
+    })
 }
 
 #[cfg(test)]
@@ -177,7 +207,7 @@ mod tests {
     fn entry(account: &str, namespace: &str, verb: &str, resource: &str, decision: &str) -> Entry {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let entry = json!({
-            "verb": verb, "user": { "username": format!("system:serviceaccount:{account}") },
+            "verb": verb, "requestURI": "/", "user": { "username": format!("system:serviceaccount:{account}") },
             "objectRef": { "namespace": namespace, "resource": resource, "subresource": subresource, "apiGroup": "" },
             "annotations": { "authorization.k8s.io/decision": decision },
         });
@@ -193,7 +223,8 @@ mod tests {
     }
 
     fn judged(place: Place, entries: &[Entry]) -> Result<String, String> {
-        judge("s", place, &rules(), entries).map_err(|error| error.to_string())
+        let granted = if matches!(place, Place::Cluster) { BTreeSet::new() } else { rules() };
+        judge("s", place, &granted, entries).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -208,6 +239,9 @@ mod tests {
         let elsewhere = entry("home:s", "other", "delete", "pods", "forbid");
         assert!(judged(&[list(), log(), elsewhere]).is_ok());
         assert!(judged(&[entry("home:t", "home", "list", "pods", "allow"), log()]).is_err(), "another account's");
+        let more = entry("home:s", "home", "watch", "pods", "allow");
+        let allowed = "s was allowed at home what no Role grants: watch pods";
+        assert_eq!(judged(&[list(), log(), more]).unwrap_err(), allowed);
     }
 
     #[test]
@@ -224,5 +258,38 @@ mod tests {
         assert_eq!(judged(&[list(), log(), refused]).unwrap_err(), "s was refused in further namespaces: watch pods");
         let on_purpose = entry("home:s", "two-abcde", "list", "pods", "forbid");
         assert!(judged(&[list(), log(), on_purpose]).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_asked_for_outside_of_namespaces() {
+        let judged = |entries: &[Entry]| judged(Place::Cluster, entries);
+        let at_home = entry("home:s", "home", "list", "pods", "forbid");
+        let on_purpose = entry("home:s", "two-abcde", "list", "pods", "forbid");
+        let anothers = entry("home:t", "", "list", "nodes", "allow");
+        assert_eq!(judged(&[at_home, on_purpose, anothers]).unwrap(), "s asked for nothing outside of namespaces");
+        for (decision, told) in [
+            ("forbid", "s was refused outside of namespaces: "),
+            ("allow", "s was allowed outside of namespaces what no Role grants: "),
+        ] {
+            // Objects of the cluster, those of all namespaces at once, and a namespace, of which the API server says
+            // that it is in itself.
+            for (namespace, verb, resource) in [
+                ("", "get", "nodes"),
+                ("", "create", "selfsubjectaccessreviews"),
+                ("", "list", "pods"),
+                ("", "get", "nodes/proxy"),
+                ("two-abcde", "get", "namespaces"),
+                ("home", "delete", "namespaces"),
+            ] {
+                let entry = entry("home:s", namespace, verb, resource, decision);
+                assert_eq!(judged(&[entry]).unwrap_err(), format!("{told}{verb} {resource}"));
+            }
+            let path = json!({
+                "verb": "get", "requestURI": "/version?timeout=32s",
+                "user": { "username": "system:serviceaccount:home:s" },
+                "annotations": { "authorization.k8s.io/decision": decision },
+            });
+            assert_eq!(judged(&[serde_json::from_value(path).unwrap()]).unwrap_err(), format!("{told}get /version"));
+        }
     }
 }

@@ -1,23 +1,23 @@
 //! Tells a container's log from what the kubelet says in its place.
 //!
-//! An error while a log is read comes as text in the log itself, after a status of 200. Asked for timestamps, the kubelet
-//! writes one and a space before each line of the log (cri-client `pkg/logs/logs.go`: before the first piece of a line that
-//! the runtime cut), and none before a text of its own: a line that begins without one is no log.
+//! An error while a log is read comes as text in the log itself, after a status of 200. Asked for timestamps, the
+//! kubelet writes one and a space before each line of the log (cri-client `pkg/logs/logs.go`: before the first piece of
+//! a line that the runtime cut), and none before a text of its own: a line that begins without one is no log.
 
 use jiff::Timestamp;
 use memchr::memchr;
 
 /// Bytes of the longest timestamp with its space: `2006-01-02T15:04:05.000000000+07:00 `.
-const LONGEST: usize = 36;
+pub const LONGEST_TIMESTAMP: usize = 36;
 
-/// A line begins without a timestamp.
+/// A line begins without a timestamp, or the log ends within one.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a line has no timestamp: it is none of the container's")]
-pub(super) struct NoTimestamp;
+pub struct NoTimestamp;
 
-/// Takes the timestamps off a log that comes in chunks of any size.
+/// Takes the timestamps off a log that comes in chunks of any size. After an error it is of no more use.
 #[derive(Debug, Default)]
-pub(super) struct Timestamps {
+pub struct Timestamps {
     /// What came of the timestamp of a line.
     begun: Vec<u8>,
     is_inside: bool,
@@ -26,12 +26,12 @@ pub(super) struct Timestamps {
 }
 
 impl Timestamps {
-    /// Appends what `bytes` hold of the log to `log`, and to `lines` where in it lines begin; what comes before a line without
-    /// timestamp is appended, too.
+    /// Appends what `bytes` hold of the log to `log`, and to `lines` where in it lines begin (bytes from its start) and
+    /// their times; what comes before a line without timestamp is appended, too.
     ///
     /// # Errors
     /// When a line has no timestamp.
-    pub(super) fn push(
+    pub fn push(
         &mut self,
         mut bytes: &[u8],
         log: &mut Vec<u8>,
@@ -47,7 +47,7 @@ impl Timestamps {
                 bytes = rest;
                 continue;
             }
-            let head = &bytes[..bytes.len().min(LONGEST - self.begun.len())];
+            let head = &bytes[..bytes.len().min(LONGEST_TIMESTAMP - self.begun.len())];
             let end = head.iter().position(|byte| *byte == b' ');
             self.begun.extend_from_slice(&head[..end.unwrap_or(head.len())]);
             if let Some(end) = end {
@@ -55,7 +55,7 @@ impl Timestamps {
                 self.begun.clear();
                 self.is_inside = true;
                 bytes = &bytes[end + 1..];
-            } else if self.begun.len() == LONGEST {
+            } else if self.begun.len() == LONGEST_TIMESTAMP {
                 return Err(NoTimestamp);
             } else {
                 return Ok(());
@@ -68,8 +68,13 @@ impl Timestamps {
     ///
     /// # Errors
     /// When the end came before the timestamp of the last line was whole.
-    pub(super) fn finish(&self) -> Result<(), NoTimestamp> {
+    pub fn finish(&self) -> Result<(), NoTimestamp> {
         if self.begun.is_empty() { Ok(()) } else { Err(NoTimestamp) }
+    }
+
+    /// How many bytes of a timestamp that is not whole yet are kept for the next chunk: at most [`LONGEST_TIMESTAMP`].
+    pub fn held(&self) -> usize {
+        self.begun.len()
     }
 
     fn time(&self) -> Result<Timestamp, NoTimestamp> {
@@ -140,7 +145,7 @@ mod tests {
             timestamps.push(&[b'x'; 16 * 1024], &mut log, &mut lines).unwrap();
             assert_eq!(log.len(), 16 * 1024);
         }
-        assert!(timestamps.begun.capacity() <= 2 * LONGEST && lines.len() == 1);
+        assert!(timestamps.begun.capacity() <= 2 * LONGEST_TIMESTAMP && lines.len() == 1);
     }
 
     #[test]
