@@ -153,7 +153,7 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
             is_proven: pod.is_some_and(|pod| all_terminated(pod) || init_failed(pod)),
         })),
         (None, Some(started), Some(pod)) => Judgement::Running { started, pod, attempt },
-        (None, None, Some(pod_name)) => match pod.and_then(prepares) {
+        (None, None, Some(pod_name)) => match pod.filter(|pod| !pod.terminating).and_then(prepares) {
             Some(container) => Judgement::Preparing { pod: pod_name, container: container.to_owned() },
             None => Judgement::Waiting,
         },

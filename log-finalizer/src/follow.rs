@@ -11,10 +11,15 @@ mod session;
 mod ship;
 mod tail;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use platform::consume::{Delivery, Verdict};
-use protocol::{job_event::JobEvent, names::subjects};
+use protocol::{JobId, job_event::JobEvent, names::subjects};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
@@ -36,6 +41,35 @@ pub(crate) struct Follower {
     places: Arc<Semaphore>,
     /// Parts that may be stored at once.
     puts: Arc<Semaphore>,
+    /// Jobs that are followed here.
+    jobs: FollowedJobs,
+}
+
+/// The jobs that this process follows: each once, by whichever of its messages it came.
+#[derive(Clone, Default)]
+struct FollowedJobs(Arc<Mutex<HashSet<JobId>>>);
+
+/// A job that is followed, until it is dropped.
+struct Only {
+    jobs: FollowedJobs,
+    job: JobId,
+}
+
+impl FollowedJobs {
+    /// `None` where it is followed already.
+    fn begin(&self, job: JobId) -> Option<Only> {
+        self.jobs().insert(job).then(|| Only { jobs: self.clone(), job })
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Only {
+    fn drop(&mut self) {
+        self.jobs.jobs().remove(&self.job);
+    }
 }
 
 impl Follower {
@@ -55,7 +89,7 @@ impl Follower {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         finalizer.metrics.max_followed.set(number(settings.max_followed));
         let places = Arc::new(Semaphore::new(settings.max_followed));
-        Self { finalizer, disk, places, puts: Arc::new(Semaphore::new(PUTS)) }
+        Self { finalizer, disk, places, puts: Arc::new(Semaphore::new(PUTS)), jobs: FollowedJobs::default() }
     }
 
     /// Handles one message `running` or `launching`.

@@ -71,7 +71,6 @@ async fn a_pod_that_is_evicted_or_deleted_by_hand_says_which() {
     .await;
 }
 
-/// A node of the story's own, beside those of the cluster: only pods that bear its taint come to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_log_the_bucket_does_not_take_in_time_says_so() {
     let setting = Setting::new(Backend::Simulated)
@@ -87,6 +86,7 @@ async fn a_job_whose_log_the_bucket_does_not_take_in_time_says_so() {
     .await;
 }
 
+/// A node of the story's own, beside those of the cluster: only pods that bear its taint come to it.
 async fn own_node(story: &Story, name: &str) -> Result<Api<Node>> {
     let (_, client) = story.cluster()?;
     let room = json!({ "cpu": "1", "memory": "1Gi", "pods": "10" });

@@ -82,7 +82,7 @@ pub(crate) fn name_of_log(record: &JobRecord) -> String {
 }
 
 fn archived(record: &JobRecord) -> Result<Output, GatewayError> {
-    let Archive { state, key, size, sha256, .. } = &record.archive;
+    let Archive { key, size, sha256, .. } = &record.archive;
     match (key, size) {
         (Some(key), Some(size)) if record.archive.is_readable() => Ok(Output {
             id: name_of_log(record),

@@ -23,9 +23,9 @@ const STUCK: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// True where somebody follows the job.
+/// True where somebody follows the job, who looks now for what else has started.
 pub(super) async fn is_followed(nats: &Nats, process: &ProcessId, job: &JobId) -> bool {
-    let Ok(question) = serde_json::to_vec(&Question::Logs) else { return false };
+    let Ok(question) = serde_json::to_vec(&Question::Look) else { return false };
     let asked = nats.client.request(subjects::log_tail(process, job), question.into());
     matches!(timeout(ANSWER_LIMIT, asked).await, Ok(Ok(_)))
 }

@@ -143,7 +143,7 @@ impl Reader {
                     info!(container = %self.of.container, "the bucket is too slow for this log: it is read on later");
                     is_full = true;
                 }
-                (Ok(Pass::Silent), _) => {}
+                (Ok(Pass::Silent), _) => self.clean = self.clean.filter(|clean| may_be_end(*clean, Timestamp::now())),
                 (Ok(Pass::End { is_met }), State::Runs) => {
                     if is_met {
                         self.clean = Some(Timestamp::now());

@@ -48,6 +48,8 @@ const RECORD_SOON: Duration = Duration::from_secs(5);
 const RECORD_RARELY: Duration = Duration::from_secs(60);
 /// Who stores the job waits for a log that still comes, this long after its last bytes.
 const QUIET: Duration = Duration::from_secs(3);
+/// When a job is looked at again that somebody else follows.
+const FOLLOWED: Duration = Duration::from_secs(30);
 /// What was read is stored within this time when the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(6);
 
@@ -102,9 +104,10 @@ impl Session {
     /// Follows until the job is over.
     pub(super) async fn run(mut self, delivery: &Delivery) -> Result<Verdict, Failure> {
         let jobs = self.follower.finalizer.jobs.clone();
-        if delivery.delivered == 1 && is_followed(jobs.nats(), &self.process, &self.job).await {
-            // Since its init containers ran: that message is held.
-            return Ok(Verdict::Done);
+        let Some(_only) = self.follower.jobs.begin(self.job) else { return Ok(Verdict::Later { after: FOLLOWED }) };
+        if is_followed(jobs.nats(), &self.process, &self.job).await {
+            // Since its init containers ran, mostly: who does so holds another message, and may die.
+            return Ok(Verdict::Later { after: FOLLOWED });
         }
         // Whoever stores the job asks here: it listens before the record is looked at.
         let tail = Tail::listen(self.told.clone(), jobs.nats(), &self.process, &self.job).await?;
@@ -201,6 +204,7 @@ impl Session {
                 () = stop.cancelled() => return Over::Stopped,
                 () = self.told.finish.cancelled() => return Over::Ended,
                 () = look => pause = (pause * 2).min(RARELY),
+                () = self.told.look.notified() => pause = SOON,
                 Some(_) = self.readers.join_next(), if has_readers => {
                     pause = SOON;
                     record_due = record_due.min(Instant::now() + SOON);

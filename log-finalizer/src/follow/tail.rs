@@ -18,7 +18,7 @@ use protocol::{
     names::subjects,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 
 use super::ring::{End, Ring};
 
-/// Questions for bytes that one follower answers at once. Others, which wait for nothing, need no place among them.
+/// Questions for bytes, or for a time, that one follower answers at once. Others wait for nothing, and need no place among them.
 const AT_ONCE: usize = 64;
 /// Questions that it keeps at once.
 const MOST_QUESTIONS: usize = 1024;
@@ -37,6 +37,8 @@ pub(super) struct Told {
     pub epoch: Epoch,
     /// Somebody stores the job.
     pub finish: CancellationToken,
+    /// Containers may have started.
+    pub look: Notify,
     logs: Mutex<Vec<Log>>,
     places: Semaphore,
 }
@@ -50,7 +52,8 @@ pub(super) struct Log {
 
 impl Told {
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, finish: CancellationToken::new(), logs: Mutex::new(Vec::new()), places: Semaphore::new(AT_ONCE) }
+        let (logs, places) = (Mutex::new(Vec::new()), Semaphore::new(AT_ONCE));
+        Self { epoch, finish: CancellationToken::new(), look: Notify::new(), logs, places }
     }
 
     /// One more log is followed.
@@ -99,11 +102,16 @@ impl Told {
                 ledger::framed(&Answer { from: Some(from), ..self.answer() }, &bytes)
             }
             Question::Since { pod, container, time } => {
+                let _place = self.places.acquire().await;
                 let place = match self.log(&pod, &container) {
                     Some(log) => log.since(time).await,
                     None => None,
                 };
                 ledger::framed(&Answer { from: place, ..self.answer() }, &[])
+            }
+            Question::Look => {
+                self.look.notify_one();
+                ledger::framed(&self.answer(), &[])
             }
             Question::Logs | Question::Other => ledger::framed(&self.answer(), &[]),
         }

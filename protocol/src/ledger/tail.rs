@@ -21,6 +21,8 @@ pub const LONGEST_WAIT: u32 = 10_000;
 pub enum Question {
     /// Which logs are followed, and how far they are.
     Logs,
+    /// Look whether more containers have started: answered as [`Self::Logs`]. Asked of followers by finalizers.
+    Look,
     /// Bytes of one log.
     #[serde(rename_all = "camelCase")]
     Bytes {
