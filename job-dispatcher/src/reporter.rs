@@ -183,12 +183,11 @@ struct Deadlines {
 fn is_proven(judgement: &Judgement) -> bool {
     match judgement {
         Judgement::Ended(ended) => ended.is_proven,
-        Judgement::HeldUp { .. } => false,
-        Judgement::Waiting
-        | Judgement::Preparing { .. }
-        | Judgement::Suspended { .. }
-        | Judgement::Running { .. }
-        | Judgement::Retrying { .. } => true,
+        // Else whoever is behind would tell an earlier container, or pod, again.
+        Judgement::HeldUp { .. } | Judgement::Preparing { .. } => false,
+        Judgement::Waiting | Judgement::Suspended { .. } | Judgement::Running { .. } | Judgement::Retrying { .. } => {
+            true
+        }
     }
 }
 
