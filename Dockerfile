@@ -14,7 +14,7 @@
 #
 #   docker build --target local-dispatcher -t quayside/local-dispatcher:0.1.0 .
 #
-# Not built yet, neither by hand nor in CI: no container engine was at hand. Base images are named by tag, not by digest.
+# Not tested. Base images are named by tag, not by digest.
 
 FROM rust:1.95.0-alpine AS build
 # The toolchain of this image instead of what rust-toolchain.toml would install beside it.
