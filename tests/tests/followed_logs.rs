@@ -28,10 +28,12 @@ use protocol::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Mutex};
 
 /// Goes on until the file is there that its input names.
 const UNTIL_TOLD: &str = "until [ -e \"$until\" ]; do sleep 0.05; done";
+/// Held by stories that print many megabytes on the real node: together they would keep its kubelet from noticing rotations.
+static PRINTS: Mutex<()> = Mutex::const_new(());
 /// Times that a finalizer is killed.
 const KILLS: u32 = 20;
 
@@ -315,6 +317,7 @@ async fn what_waits_for_the_bucket_is_bounded_in_memory_and_on_disk_and_the_rest
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rotated_away_while_the_bucket_is_away_is_a_gap_and_the_result_after_it_is_one_on_the_real_node() {
+    let _alone = PRINTS.lock().await;
     // The kubelet keeps two files of 5 MiB: of 40 MB most go before they are read.
     let script = format!(
         "echo first; sleep 8; for p in 1 2 3 4 5 6 7 8; do {}; sleep 1; done; echo printed; sleep 20; echo PYGEOAPI_K8S_MANAGER_RESULT_START; echo 7",
@@ -389,6 +392,7 @@ async fn a_log_that_has_no_place_among_the_followed_ones_is_read_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forty_megabytes_are_archived_to_the_byte_over_several_rotations_on_the_real_node() {
+    let _alone = PRINTS.lock().await;
     // 400,000 lines of 100 bytes in twenty pieces, so slowly that the kubelet rotates between them, and not twice before it has
     // noticed: what it then leaves out can't be told (README, known gaps).
     let script = "for p in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do awk -v p=$p 'BEGIN { for (i = 1; i <= 20000; i++) printf(\"%-99s\\n\", (p - 1) * 20000 + i) }'; sleep 3; done";
@@ -453,6 +457,7 @@ async fn of_a_pod_that_is_deleted_by_hand_log_and_result_are_kept_on_the_real_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_init_container_is_followed_from_its_first_line_while_the_job_is_prepared_on_the_real_node() {
+    let _alone = PRINTS.lock().await;
     // 20 MB in ten pieces: the kubelet keeps two files of 5 MiB.
     let fetch = "for p in 1 2 3 4 5 6 7 8 9 10; do awk -v p=$p 'BEGIN { for (i = 1; i <= 20000; i++) printf(\"%-99s\\n\", (p - 1) * 20000 + i) }'; sleep 3; done";
     let init = format!(
