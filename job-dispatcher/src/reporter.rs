@@ -485,20 +485,21 @@ mod tests {
     fn the_first_init_container_is_told_as_a_launch_with_its_pod_and_what_follows_as_progress() {
         let id = JobId::generate(1);
         let now = Timestamp::UNIX_EPOCH;
-        let mut record = JobRecord::accepted(id, "p".parse().unwrap(), "1".into(), now, ArchiveState::Pending);
+        let process = "p".parse().expect("an id");
+        let mut record = JobRecord::accepted(id, process, "1".into(), now, ArchiveState::Pending);
         record.attempt = 1;
         record.workload = Some(Workload::new(ExecutorKind::Kubernetes, "n", "j"));
         record.held_up = Some(HeldUp { reason: Reason::QuotaExceeded, since: now, unknown: protocol::Unknown::new() });
         let pod = |name: &str| PodName { name: name.into(), uid: format!("uid of {name}") };
         let Step::Write(Event::Launching, told) = preparing(&record, &pod("a"), "fetch") else { panic!("not told") };
-        let workload = told.workload.clone().unwrap();
+        let workload = told.workload.clone().expect("it had one");
         assert_eq!(
             (workload.pod_name.as_deref(), told.held_up.as_ref(), told.status),
             (Some("a"), None, Status::Accepted)
         );
         assert!(told.message.as_deref().is_some_and(|message| message.contains("'fetch'")), "{told:?}");
         assert!(matches!(preparing(&told, &pod("a"), "fetch"), Step::Leave));
-        assert!(message(preparing(&told, &pod("a"), "unpack")).unwrap().contains("'unpack'"));
+        assert!(message(preparing(&told, &pod("a"), "unpack")).is_some_and(|message| message.contains("'unpack'")));
         let Step::Write(Event::Progress, again) = preparing(&told, &pod("b"), "fetch") else { panic!("not told") };
         assert_eq!(again.workload.and_then(|workload| workload.pod_name).as_deref(), Some("b"));
         let mut running = *told;

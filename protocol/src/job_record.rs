@@ -510,14 +510,14 @@ impl JobRecord {
         }
     }
 
-    /// True of a job that has not ended and whose containers have begun to run, be it only those that prepare it: a log of it
-    /// may be there, and grow.
+    /// True of a job that is not accepted any more, or is being prepared: containers of it have begun to run, as far as is known.
+    pub fn has_begun(&self) -> bool {
+        self.status != Status::Accepted || self.workload.as_ref().is_some_and(|workload| workload.pod_name.is_some())
+    }
+
+    /// True of a job that has begun and has not ended: a log of it may be there, and grow.
     pub fn is_under_way(&self) -> bool {
-        match self.phase() {
-            Phase::Launching => self.workload.as_ref().is_some_and(|workload| workload.pod_name.is_some()),
-            Phase::Running => true,
-            Phase::Accepted | Phase::Ended | Phase::Terminal => false,
-        }
+        self.phase() < Phase::Ended && self.has_begun()
     }
 
     /// True of a record that changes no more, except by removal.

@@ -149,8 +149,8 @@ async fn killed(backend: Backend) {
     let seed: u64 = rand::rng().random();
     println!("seed of the moments: {seed}");
     // It goes on for as long as a connection is open: a pod shares no file with the test.
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("any free port");
+    let port = listener.local_addr().expect("it is bound").port();
     let script = format!(
         "until {{ exec 3<>/dev/tcp/127.0.0.1/{port}; }} 2>/dev/null; do sleep 0.05; done\ni=0\nwhile read -t 0.01 -u 3; [ $? -gt 128 ]; do i=$((i+1)); echo \"line $i\"; done\necho PYGEOAPI_K8S_MANAGER_RESULT_START\nprintf %s \"{{\\\"lines\\\":$i}}\""
     );

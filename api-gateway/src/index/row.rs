@@ -114,8 +114,7 @@ impl Row {
 
 /// Whether there is a log to read: archived, or while the job runs or is prepared.
 pub fn has_log(record: &JobRecord) -> bool {
-    let has_begun = record.status == Status::Running || record.is_under_way();
-    let is_live = has_begun && record.archive.state == ArchiveState::Pending;
+    let is_live = record.has_begun() && !record.status.is_terminal() && record.archive.state == ArchiveState::Pending;
     is_live || record.archive.is_readable()
 }
 

@@ -13,7 +13,7 @@ use actix_web::{
 };
 use futures::StreamExt;
 use platform::object_store::ByteRange;
-use protocol::{JobRecord, job_record::Status, names::kubernetes::main_container};
+use protocol::{JobRecord, names::kubernetes::main_container};
 
 use super::{
     asked::Asked,
@@ -49,7 +49,7 @@ pub(crate) async fn answer(
     if !is_live(record) && !is_of_pod {
         return archived(gateway, record, &asked, request).await;
     }
-    if record.status == Status::Accepted && !record.is_under_way() && !asked.follow {
+    if !record.has_begun() && !asked.follow {
         return Err(GatewayError::NoLog("the job has not started: there is no log of it yet".into()));
     }
     let mut place = gateway.logs.place().await?;

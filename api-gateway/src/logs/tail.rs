@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::web::Data;
 use futures::TryStreamExt;
-use protocol::{JobRecord, job_record::Status};
+use protocol::JobRecord;
 
 use super::{
     asked::Asked,
@@ -52,11 +52,11 @@ pub(crate) async fn tail(
     }
     let mut place = gateway.logs.place().await?;
     let source = Source::of(gateway, record.clone());
-    let found: Found = if record.status == Status::Accepted && !record.is_under_way() {
-        Found { logs: Vec::new(), gaps: 0, is_all: false }
-    } else {
+    let found: Found = if record.has_begun() {
         let source = source.clone();
         source.clone().there(async move { source.find().await }).await?
+    } else {
+        Found { logs: Vec::new(), gaps: 0, is_all: false }
     };
     place.has_parts(found.logs.iter().map(|log| log.parts.len()).sum());
     let mut containers: Vec<String> = Vec::new();

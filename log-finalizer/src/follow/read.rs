@@ -143,7 +143,7 @@ impl Reader {
                     info!(container = %self.of.container, "the bucket is too slow for this log: it is read on later");
                     is_full = true;
                 }
-                (Ok(Pass::Silent), _) => self.clean = self.clean.filter(|clean| may_be_end(*clean, Timestamp::now())),
+                (Ok(Pass::Silent), _) => self.doubt_end(),
                 (Ok(Pass::End { is_met }), State::Runs) => {
                     if is_met {
                         self.clean = Some(Timestamp::now());
@@ -160,7 +160,7 @@ impl Reader {
                 }
                 (Err(error), State::Runs) => {
                     debug!(error = %chain(&error), "a log can't be followed now");
-                    self.clean = self.clean.filter(|clean| may_be_end(*clean, Timestamp::now()));
+                    self.doubt_end();
                     failures += 1;
                     pause(failures).await;
                 }
@@ -184,6 +184,11 @@ impl Reader {
     /// nothing that was not read.
     fn is_whole(&self, ended: Option<Timestamp>) -> bool {
         self.clean.is_some_and(|clean| is_end(clean, ended))
+    }
+
+    /// The log can't be read on, or says nothing: where its last stream ended is forgotten once that can't have been its end.
+    fn doubt_end(&mut self) {
+        self.clean = self.clean.filter(|clean| may_be_end(*clean, Timestamp::now()));
     }
 
     async fn look(&self) -> Result<State, PodsError> {
@@ -326,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_ended_long_before_its_container_was_not_the_whole_log() {
-        let at = |second| Timestamp::from_second(second).unwrap();
+        let at = |second| Timestamp::constant(second, 0);
         assert!(is_end(at(100), Some(at(99))) && is_end(at(100), Some(at(100))) && is_end(at(100), Some(at(105))));
         assert!(is_end(at(1000), Some(at(100))), "the status came late");
         assert!(is_end(at(100), None) && !is_end(at(100), Some(at(106))));
@@ -334,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_container_that_still_runs_long_after_its_stream_ended_did_not_end_with_it() {
-        let at = |second| Timestamp::from_second(second).unwrap();
+        let at = |second| Timestamp::constant(second, 0);
         assert!(may_be_end(at(100), at(100)) && may_be_end(at(100), at(159)) && may_be_end(at(100), at(99)));
         assert!(!may_be_end(at(100), at(160)));
     }

@@ -62,13 +62,13 @@ fn at_one_look(bytes: &[u8]) -> Read {
 /// As the kubelet does it: a time and a space before each line, all fractions of nine digits or none at all.
 fn framed(log: &[u8], form: u8) -> (Vec<u8>, Vec<(usize, Timestamp)>) {
     // Quarters of an hour from twelve hours west to fourteen hours east, as there are zones.
-    let offset = Offset::from_seconds((i32::from(form % 105) - 48) * 900).unwrap();
+    let offset = Offset::from_seconds((i32::from(form % 105) - 48) * 900).expect("less than a day");
     let has_fraction = form.is_multiple_of(2);
     let (mut framed, mut lines, mut at) = (Vec::new(), Vec::new(), 0);
-    for (number, line) in (0_i64..).zip(log.split_inclusive(|byte| *byte == b'\n')) {
-        let seconds = 1_769_860_800 + i64::from(form) * 86_400 + number;
-        let nanosecond = if has_fraction { i32::try_from(number).unwrap() * 1_001 % 1_000_000_000 } else { 0 };
-        let time = Timestamp::new(seconds, nanosecond).unwrap();
+    for (number, line) in (0_i32..).zip(log.split_inclusive(|byte| *byte == b'\n')) {
+        let seconds = 1_769_860_800 + i64::from(form) * 86_400 + i64::from(number);
+        let nanosecond = if has_fraction { number * 1_001 % 1_000_000_000 } else { 0 };
+        let time = Timestamp::constant(seconds, nanosecond);
         let text = match (offset == Offset::UTC, has_fraction) {
             (true, true) => format!("{time:.9} "),
             (true, false) => format!("{time:.0} "),
