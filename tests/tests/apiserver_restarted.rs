@@ -150,7 +150,8 @@ async fn kill_in_the_middle(story: &Story, own: &mut OwnCluster, ended: usize) -
     let nats = async_nats::connect(story.stack.nats.url()).await?;
     loop {
         let mut launches = nats.subscribe(events_of_kind(Event::Launching)).await?;
-        tokio::time::timeout(LIMIT, launches.next()).await?.context("nothing tells of launches")?;
+        let launch = tokio::time::timeout(LIMIT, launches.next()).await.context("no more are launched")?;
+        launch.context("nothing tells of launches")?;
         // It stands still first, so that what is told of the jobs is how they are when it dies.
         own.cluster.signal(APISERVER, Signal::STOP)?;
         let mut told = last_told(story).await?;

@@ -31,6 +31,9 @@ pub(crate) struct Test {
 
 /// Set where nothing may be left out: CI.
 const REQUIRE_ALL: &str = "QUAYSIDE_REQUIRE_ALL";
+/// Where panics have backtraces (`RUST_BACKTRACE`), the errors that stories end with would have them too, of many lines of the
+/// runtime's own, behind which what failed is not found.
+const ERRORS_HAVE_BACKTRACES: &str = "RUST_LIB_BACKTRACE";
 
 /// Runs them; what fails, fails the command. Ctrl-C and SIGTERM end it with all that it started.
 ///
@@ -87,11 +90,16 @@ async fn run_all(test: &Test) -> Result<()> {
     arguments.extend(test.only.as_deref());
     say("stories");
     let kept = strays::folder();
-    let variables = [
+    let kept_in = kept.display().to_string();
+    let nodes = nodes.join(",");
+    let mut variables = vec![
         (KUBECONFIG_VARIABLE, kubeconfig.as_str()),
-        (NODES_VARIABLE, &nodes.join(",")),
-        (strays::VARIABLE, &kept.display().to_string()),
+        (NODES_VARIABLE, nodes.as_str()),
+        (strays::VARIABLE, kept_in.as_str()),
     ];
+    if std::env::var_os(ERRORS_HAVE_BACKTRACES).is_none() {
+        variables.push((ERRORS_HAVE_BACKTRACES, "0"));
+    }
     let outcome = cargo(&arguments, &variables).await;
     let has_all = test.only.is_none() && cluster.nodes().contains(&NodeKind::Real);
     let outcome = outcome.and_then(|()| match cluster.audit_log().filter(|_| has_all) {
