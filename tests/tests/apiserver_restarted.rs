@@ -13,10 +13,7 @@ use end_to_end::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use protocol::{
-    Event, JobId,
-    names::subjects::{events_of_kind, parse_event},
-};
+use protocol::{Event, JobId, names::subjects::parse_event};
 use serde_json::json;
 
 const NAME: &str = "apiserver-restarted";
@@ -24,9 +21,11 @@ const APISERVER: &str = "kube-apiserver";
 const JOBS: usize = 150;
 /// So many jobs have ended when the API server dies for the first and for the second time.
 const ENDED_BEFORE: [usize; 2] = [JOBS / 4, JOBS / 2];
-/// The processes, how their jobs end, and their caps, which are exact over all replicas.
+/// The processes that wait for room, how their jobs end, and their caps, which are exact over all replicas.
 const PROCESSES: [(&str, &str, usize); 2] = [("good", "successful", 24), ("bad", "failed", 6)];
-const CAP: usize = 30;
+/// A process that always has room: its job is created when the API server does not answer any more.
+const SPARE: (&str, &str, usize) = ("spare", "successful", 2);
+const CAP: usize = 32;
 const REPLICAS: usize = 2;
 
 /// What was told last of a job.
@@ -63,7 +62,7 @@ async fn however_far_jobs_are_when_the_api_server_is_started_again_all_end_and_n
     }
     let mut own = OwnCluster::start(NAME, vec![NodeKind::Simulated]).await?;
     let mut setting = Setting::new(Backend::Simulated)
-        .with_processes(&PROCESSES.map(|(id, _, cap)| process(id, cap)).concat())
+        .with_processes(&PROCESSES.iter().chain([&SPARE]).map(|(id, _, cap)| process(id, *cap)).collect::<String>())
         .with("QUAYSIDE_DISPATCHER__MAX_LIVE", &CAP.to_string())
         // kwok never says that a log which is followed has ended: each would be waited for.
         .with("QUAYSIDE_FINALIZER__MAX_FOLLOWED", "0")
@@ -76,7 +75,8 @@ async fn however_far_jobs_are_when_the_api_server_is_started_again_all_end_and_n
         let mut deaths = Vec::new();
         for ended in ENDED_BEFORE {
             let logs = dispatchers_logs(story)?;
-            let told = kill_in_the_middle(story, &mut own, ended).await?;
+            let (spare, told) = kill_in_the_middle(story, &mut own, ended).await?;
+            expected.insert(spare, SPARE.1);
             // One more comes while nothing can be launched.
             expected.insert(story.submit("good", json!({})).await?, "successful");
             wait_until("the dispatchers' watches are broken", LIMIT, || async {
@@ -138,37 +138,37 @@ fn dispatchers_logs(story: &Story) -> Result<Vec<String>> {
     (0..REPLICAS).map(|replica| Ok(fs::read_to_string(log(replica))?)).collect()
 }
 
-/// Kills the API server once so many jobs have ended, while some run, some are being created and some wait: what was told of
-/// each job then.
-async fn kill_in_the_middle(story: &Story, own: &mut OwnCluster, ended: usize) -> Result<BTreeMap<JobId, Told>> {
-    wait_until("many jobs have ended", LIMIT, || async {
-        let now = last_told(story).await?.values().filter(|told| told.has_ended()).count();
-        ensure!(now >= ended, "{now} of {ended} have");
+/// Kills the API server once so many jobs have ended, while some run, some are being created and some wait: a job that was
+/// submitted for it, and what was told of each job then.
+async fn kill_in_the_middle(
+    story: &Story,
+    own: &mut OwnCluster,
+    ended: usize,
+) -> Result<(JobId, BTreeMap<JobId, Told>)> {
+    wait_until("so many jobs have ended, many run and others wait", LIMIT, || async {
+        let told = last_told(story).await?;
+        let count = |which: fn(&Told) -> bool| told.values().filter(|told| which(told)).count();
+        let (have, run, wait) = (count(Told::has_ended), count(Told::runs), count(Told::waits));
+        ensure!(have >= ended && run >= CAP / 4 && wait > 0, "{have} of {ended} have ended, {run} run, {wait} wait");
         Ok(())
     })
     .await?;
-    let nats = async_nats::connect(story.stack.nats.url()).await?;
-    loop {
-        let mut launches = nats.subscribe(events_of_kind(Event::Launching)).await?;
-        let launch = tokio::time::timeout(LIMIT, launches.next()).await.context("no more are launched")?;
-        launch.context("nothing tells of launches")?;
-        // It stands still first, so that what is told of the jobs is how they are when it dies.
-        own.cluster.signal(APISERVER, Signal::STOP)?;
-        let mut told = last_told(story).await?;
-        loop {
-            let now = last_told(story).await?;
-            if now == told {
-                break;
-            }
-            told = now;
-        }
-        let is_any = |which: fn(&Told) -> bool| told.values().any(which);
-        if is_any(Told::runs) && is_any(Told::is_being_created) && is_any(Told::waits) {
-            own.cluster.kill(APISERVER).await?;
-            return Ok(told);
-        }
-        own.cluster.signal(APISERVER, Signal::CONT)?;
+    // It stands still first: it answers no request to create a Job, and what is told of the jobs is how they are when it dies.
+    own.cluster.signal(APISERVER, Signal::STOP)?;
+    let spare = story.submit(SPARE.0, json!({})).await?;
+    let told = wait_until("a job is being created, and nothing more is told", LIMIT, || async {
+        let (before, now) = (last_told(story).await?, last_told(story).await?);
+        // Mostly the last one; where others were about to be created, it may have to wait for their answers.
+        ensure!(now.values().any(Told::is_being_created), "none is: {now:?}");
+        ensure!(now == before, "more is told");
+        Ok(now)
+    })
+    .await?;
+    own.cluster.kill(APISERVER).await?;
+    for which in [Told::runs, Told::waits] {
+        ensure!(told.values().any(which), "no job runs, or none waits: {told:?}");
     }
+    Ok((spare, told))
 }
 
 async fn last_told(story: &Story) -> Result<BTreeMap<JobId, Told>> {
