@@ -101,7 +101,7 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(600);
 /// Judges what is seen of a job at `now`. A pod whose containers have not started after the job was seen for
 /// `start_deadline` has failed.
 pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadline: Duration) -> Judgement {
-    let pod = seen.pods.last();
+    let pod = speaker(&seen.pods);
     let started = pod.and_then(started);
     let attempt = attempt(seen);
     let verdict = match &seen.state {
@@ -159,6 +159,15 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
         },
         (None, _, None) => Judgement::Waiting,
     }
+}
+
+/// The pod that speaks for the job: the last one. A Job controller that got no answer when it made a pod makes another one, and
+/// deletes one of them once it sees both: then it is the one that stays.
+fn speaker(pods: &[PodObservation]) -> Option<&PodObservation> {
+    let has_failed = |pod: &PodObservation| pod.phase_is_last && !(all_terminated(pod) && pod_failure(pod).is_none());
+    let last = pods.last()?;
+    let stays = pods.iter().rev().find(|pod| !pod.terminating && !has_failed(pod));
+    if last.terminating { stays.or(Some(last)) } else { Some(last) }
 }
 
 /// The first pod's time is counted from when this process saw the job; that of later ones from when they were made.
@@ -400,6 +409,33 @@ mod tests {
             Judgement::Ended(ended) => (ended.outcome.reason, ended.outcome.message),
             other => panic!("not ended: {other:?}"),
         }
+    }
+
+    #[test]
+    fn of_two_pods_that_were_made_as_one_that_speaks_which_stays() {
+        let made = |state: JobState, first: ContainerState, is_last: bool, retries| {
+            let mut job = seen(state, vec![container(false, first)]);
+            job.pods[0].phase_is_last = is_last;
+            let mut second = job.pods[0].clone();
+            (second.name, second.uid, second.created) = ("too-many".into(), "other".into(), at(1));
+            (second.terminating, second.phase_is_last) = (true, false);
+            second.containers = vec![container(false, waiting("ContainerCreating"))];
+            job.pods.push(second);
+            job.retries = retries;
+            judge(&job, at(20), Duration::from_secs(20), DEADLINE)
+        };
+        let running = ContainerState::Running { started: Some(at(1)) };
+        let is_first = |pod: &PodName| pod.uid == "pod-uid";
+        let judged = made(JobState::Active, running, false, 0);
+        assert!(matches!(&judged, Judgement::Running { pod, .. } if is_first(pod)), "{judged:?}");
+        for state in [JobState::Active, JobState::Complete] {
+            let judged = made(state, ended(0, "Completed"), true, 0);
+            let Judgement::Ended(end) = &judged else { panic!("{judged:?}") };
+            assert_eq!((end.outcome.reason, end.started, end.finished), (None, Some(at(1)), at(9)), "{end:?}");
+            assert!(end.is_proven && end.pod.as_ref().is_some_and(is_first), "{end:?}");
+        }
+        // The first one had failed: the second was its retry, and is deleted itself.
+        assert_eq!(made(JobState::Active, ended(3, "Error"), true, 2), Judgement::Waiting);
     }
 
     #[test]

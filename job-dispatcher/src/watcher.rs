@@ -77,7 +77,7 @@ impl Seen {
     /// True when it has ended by the clock alone.
     fn is_over(&self, now: Timestamp, start_deadline: Duration) -> bool {
         let is_waiting = self.since.elapsed() >= start_deadline && !self.latest.has_started();
-        let is_watched = self.latest.retries > 0 || self.latest.pods.last().is_some_and(|pod| pod.terminating);
+        let is_watched = self.latest.retries > 0 || self.latest.pods.iter().any(|pod| pod.terminating);
         (is_waiting || is_watched)
             && matches!(judge(&self.latest, now, self.since.elapsed(), start_deadline), Judgement::Ended(_))
     }

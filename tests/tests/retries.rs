@@ -170,3 +170,46 @@ async fn a_pod_that_is_deleted_by_hand_while_it_runs_ends_its_job_on_the_real_no
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_one_too_many_changes_nothing_for_its_job_on_the_real_node() {
+    let script = "echo begun; sleep 10; echo PYGEOAPI_K8S_MANAGER_RESULT_START; echo the result";
+    let patient = process("patient", &format!("      command: [sh, -c, \"{script}\"]\n"));
+    tell("pod-too-many", Setting::new(Backend::Real).with_processes(&patient), async |story| {
+        let job = story.submit("patient", json!({})).await?;
+        story.wait_for(&job, &["running"]).await?;
+        let (namespace, client) = story.cluster()?;
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace.name());
+        // As the Job controller does when the API server has died before it answered that the first one is made.
+        let mut another = story.kubernetes_pods(&job).await?.pop().context("no pod")?;
+        let first = another.metadata.name.take().context("no name")?;
+        another.metadata.name = Some(format!("{first}-again"));
+        (another.metadata.resource_version, another.metadata.uid, another.status) = (None, None, None);
+        let spec = another.spec.as_mut().context("no spec")?;
+        (spec.node_name, spec.termination_grace_period_seconds) = (None, Some(1));
+        pods.create(&PostParams::default(), &another).await?;
+        wait_until("the Job controller deletes one of them", LIMIT, || async {
+            let there = story.kubernetes_pods(&job).await?;
+            let stay = there.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count();
+            ensure!(stay == 1, "{stay} stay");
+            Ok(())
+        })
+        .await?;
+        let status = story.wait_done(&job).await?;
+        ensure!(status["status"] == "successful", "{status}");
+        let seen = story.get(&format!("/jobs/{job}/results")).await?.text().await?;
+        ensure!(seen == "the result\n", "{seen}");
+        let record = story.manifest(&job).await?.record;
+        let named = record.workload.and_then(|workload| workload.pod_name);
+        ensure!(named.as_ref() == Some(&first), "the end is that of {named:?}");
+        ensure!(story.archive(&job).await?.contains("begun"), "the log is not archived");
+        wait_until("both are let go", LIMIT, || async {
+            let held = story.kubernetes_pods(&job).await?;
+            let is_held = |pod: &Pod| pod.metadata.finalizers.iter().flatten().any(|name| name == POD_FINALIZER);
+            ensure!(!held.iter().any(is_held), "a pod is held");
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
