@@ -164,10 +164,11 @@ pub fn judge(seen: &Observation, now: Timestamp, seen_for: Duration, start_deadl
 /// The pod that speaks for the job: the last one. A Job controller that got no answer when it made a pod makes another one, and
 /// deletes one of them once it sees both: then it is the one that stays.
 fn speaker(pods: &[PodObservation]) -> Option<&PodObservation> {
-    let has_failed = |pod: &PodObservation| pod.phase_is_last && !(all_terminated(pod) && pod_failure(pod).is_none());
+    let has_succeeded = |pod: &PodObservation| all_terminated(pod) && pod_failure(pod).is_none();
+    let stays = |pod: &&PodObservation| !pod.terminating && (!pod.phase_is_last || has_succeeded(pod));
     let last = pods.last()?;
-    let stays = pods.iter().rev().find(|pod| !pod.terminating && !has_failed(pod));
-    if last.terminating { stays.or(Some(last)) } else { Some(last) }
+    let other = if last.terminating { pods.iter().rev().find(stays) } else { None };
+    other.or(Some(last))
 }
 
 /// The first pod's time is counted from when this process saw the job; that of later ones from when they were made.

@@ -73,14 +73,18 @@ async fn tries(story: &Story) -> Result<()> {
     ensure!(outcome.message.starts_with("attempt 3 of 3"), "{}", outcome.message);
     let archive = story.archive(&job).await?;
     ensure!(archive.contains("start 2"), "{archive}");
-    wait_until("the pods of all attempts are released", LIMIT, || async {
-        let pods = story.kubernetes_pods(&job).await?;
+    all_are_released(story, &job).await?;
+    failed(story, &given_up, "ExitCode", "not tried again after this code").await
+}
+
+async fn all_are_released(story: &Story, job: &JobId) -> Result<()> {
+    wait_until("every pod of the job is released", LIMIT, || async {
+        let pods = story.kubernetes_pods(job).await?;
         let is_held = |pod: &Pod| pod.metadata.finalizers.iter().flatten().any(|name| name == POD_FINALIZER);
         ensure!(!pods.iter().any(is_held), "a pod is held");
         Ok(())
     })
-    .await?;
-    failed(story, &given_up, "ExitCode", "not tried again after this code").await
+    .await
 }
 
 async fn failed(story: &Story, job: &JobId, reason: &str, words: &str) -> Result<()> {
@@ -172,7 +176,7 @@ async fn a_pod_that_is_deleted_by_hand_while_it_runs_ends_its_job_on_the_real_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_is_one_too_many_changes_nothing_for_its_job_on_the_real_node() {
+async fn a_pod_that_is_one_too_many_costs_its_job_no_result_on_the_real_node() {
     let script = "echo begun; sleep 10; echo PYGEOAPI_K8S_MANAGER_RESULT_START; echo the result";
     let patient = process("patient", &format!("      command: [sh, -c, \"{script}\"]\n"));
     tell("pod-too-many", Setting::new(Backend::Real).with_processes(&patient), async |story| {
@@ -203,13 +207,7 @@ async fn a_pod_that_is_one_too_many_changes_nothing_for_its_job_on_the_real_node
         let named = record.workload.and_then(|workload| workload.pod_name);
         ensure!(named.as_ref() == Some(&first), "the end is that of {named:?}");
         ensure!(story.archive(&job).await?.contains("begun"), "the log is not archived");
-        wait_until("both are let go", LIMIT, || async {
-            let held = story.kubernetes_pods(&job).await?;
-            let is_held = |pod: &Pod| pod.metadata.finalizers.iter().flatten().any(|name| name == POD_FINALIZER);
-            ensure!(!held.iter().any(is_held), "a pod is held");
-            Ok(())
-        })
-        .await
+        all_are_released(story, &job).await
     })
     .await;
 }
