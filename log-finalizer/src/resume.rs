@@ -21,6 +21,7 @@ struct Line {
     ordinal: u64,
     length: u64,
     hash: Sha256,
+    is_cut: bool,
 }
 
 impl Tracker {
@@ -35,7 +36,9 @@ impl Tracker {
             match &mut self.0 {
                 // The hash is not touched here: most lines are not the last.
                 Some(line) => (line.time, line.latest, line.ordinal) = (*time, latest, ordinal),
-                none => *none = Some(Line { time: *time, latest, ordinal, length: 0, hash: Sha256::new() }),
+                none => {
+                    *none = Some(Line { time: *time, latest, ordinal, length: 0, hash: Sha256::new(), is_cut: true })
+                }
             }
         }
         let Some(line) = &mut self.0 else { return };
@@ -48,6 +51,7 @@ impl Tracker {
         };
         line.length += u64::try_from(own.len()).unwrap_or_default();
         line.hash.update(own);
+        line.is_cut = own.last().map_or(line.is_cut, |last| *last != b'\n');
     }
 
     /// The last line; `None` before the first.
@@ -58,6 +62,7 @@ impl Tracker {
             ordinal: line.ordinal,
             length: line.length,
             sha256: digest::hex(&line.hash.clone().finalize()),
+            is_cut: line.is_cut,
             unknown: Unknown::new(),
         })
     }
@@ -86,7 +91,7 @@ pub(crate) enum Found {
     Nothing,
     /// The mark was met: what follows it, and where the log is now.
     Met(Chunk, Tracker),
-    /// The mark can't come any more. What follows came after it; what is between is lost.
+    /// The mark can't come any more. What follows came after it, on a line of its own; what is between is lost.
     Lost(Chunk),
 }
 
@@ -114,7 +119,10 @@ impl Resume {
         }
         match found {
             None => Found::Nothing,
-            Some((at, false)) => Found::Lost(chunk.after(at)),
+            Some((at, false)) => {
+                let rest = chunk.after(at);
+                Found::Lost(if self.mark.is_cut { rest.on_a_new_line() } else { rest })
+            }
             Some((at, true)) => Found::Met(chunk.after(at), self.met()),
         }
     }
@@ -145,8 +153,8 @@ impl Resume {
 
     fn met(&self) -> Tracker {
         let hash = self.candidate.as_ref().map_or_else(Sha256::new, |(_, hash)| hash.clone());
-        let Mark { time, latest, ordinal, length, sha256: _, unknown: _ } = self.mark.clone();
-        Tracker(Some(Line { time, latest, ordinal, length, hash }))
+        let Mark { time, latest, ordinal, length, sha256: _, is_cut, unknown: _ } = self.mark.clone();
+        Tracker(Some(Line { time, latest, ordinal, length, hash, is_cut }))
     }
 }
 
@@ -202,7 +210,7 @@ mod tests {
                 None => chunk,
                 Some(Found::Nothing) => continue,
                 Some(Found::Lost(rest)) => {
-                    (resume, met) = (None, Some(false));
+                    (resume, met, tracker) = (None, Some(false), Tracker::default());
                     rest
                 }
                 Some(Found::Met(rest, state)) => {
@@ -268,6 +276,20 @@ mod tests {
         for size in [1, 5, 1000] {
             let (met, new, _) = resumed(&before, &after, size);
             assert_eq!((met, &new[..]), (Some(false), &after.bytes[..]));
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_line_that_was_left_amid_and_is_lost_begins_on_a_line_of_its_own() {
+        let whole = sample();
+        let (begin, _) = whole.lines[7];
+        let after = whole.clone().after(whole.lines[8].0);
+        for size in [1, 5, 1000] {
+            let (met, new, tracker) = resumed(&upto(&whole, begin + 1), &after, size);
+            assert_eq!((met, &new[..]), (Some(false), &[b"\n", &after.bytes[..]].concat()[..]), "chunks of {size}");
+            let mut straight = Tracker::default();
+            straight.push(&after);
+            assert_eq!(tracker.mark(), straight.mark(), "the place is that in the log, chunks of {size}");
         }
     }
 

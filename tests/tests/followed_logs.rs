@@ -352,14 +352,16 @@ async fn what_is_rotated_away_while_the_bucket_is_away_is_a_gap_and_the_result_a
         let at = usize::try_from(gap.at.context("nobody knows where")?)?;
         ensure!(gap.after.zip(gap.before).is_some_and(|(after, before)| after <= before), "{gap:?}");
         ensure!(manifest.record.archive.state == ArchiveState::Gap, "{:?}", manifest.record.archive);
-        // What is there before the gap is what was printed, without a hole, and after it a line begins.
+        // What is there before the gap is what was printed, without a hole, and after it a line begins: where the one before was
+        // left amid, a line end is put.
         let log = log_of(story, &job, &manifest).await?;
         let mut printed = b"first\n".to_vec();
         for _ in 0..8 {
             (1..=50_000).for_each(|number| printed.extend(format!("{number:099}\n").bytes()));
         }
         ensure!(log.len() < printed.len() && log[..at] == printed[..at], "{at} of {} bytes", log.len());
-        ensure!(log[at - 1] == b'\n' && log.ends_with(b"PYGEOAPI_K8S_MANAGER_RESULT_START\n7\n"), "{gap:?}");
+        ensure!(log[at - 1] == b'\n' || log[at] == b'\n', "the line before the gap goes on after it");
+        ensure!(log.ends_with(b"PYGEOAPI_K8S_MANAGER_RESULT_START\n7\n"), "{gap:?}");
         Ok(())
     })
     .await;

@@ -37,4 +37,13 @@ impl Chunk {
             lines: lines.into_iter().map(|(place, time)| (place - at, time)).collect(),
         }
     }
+
+    /// It after a line end.
+    #[must_use]
+    pub fn on_a_new_line(self) -> Self {
+        Self {
+            bytes: [b"\n", &self.bytes[..]].concat().into(),
+            lines: self.lines.into_iter().map(|(place, time)| (place + 1, time)).collect(),
+        }
+    }
 }

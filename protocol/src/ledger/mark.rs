@@ -20,6 +20,9 @@ pub struct Mark {
     pub length: u64,
     /// SHA-256 of these bytes, in hexadecimal.
     pub sha256: String,
+    /// Its line end was not read. What comes after a gap then begins on a line of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_cut: bool,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
