@@ -4,6 +4,7 @@
 //! started is in process groups of its own, where no Ctrl-C reaches it. All of that inherits a variable, by which it is found.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -26,6 +27,35 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long all of it may take to be gone. Something that is ended may have been about to start something.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// The file in a failed story's folder that says why.
+const FAILURE: &str = "failure.txt";
+
+/// Keeps why a story failed in its folder.
+pub fn keep_failure(folder: &Path, error: &anyhow::Error) {
+    fs::write(folder.join(FAILURE), format!("{error:#}")).ok();
+}
+
+/// Why stories of this run failed, by the names of their folders.
+///
+/// # Errors
+/// When the folder of the run can't be read.
+pub fn failures(run: &Path) -> Result<BTreeMap<String, String>> {
+    let words = |folder: PathBuf| {
+        let words = fs::read_to_string(folder.join(FAILURE)).ok()?;
+        Some((folder.file_name()?.to_string_lossy().into_owned(), words))
+    };
+    Ok(folders(run)?.into_iter().filter_map(words).collect())
+}
+
+/// Forgets why stories failed before.
+///
+/// # Errors
+/// When the folder of the run can't be read.
+pub fn forget_failures(run: &Path) -> Result<()> {
+    folders(run)?.iter().for_each(|folder| drop(fs::remove_file(folder.join(FAILURE))));
+    Ok(())
+}
 
 /// Where stories have their folders.
 pub fn folder() -> PathBuf {

@@ -35,6 +35,9 @@ const REQUIRE_ALL: &str = "QUAYSIDE_REQUIRE_ALL";
 /// runtime's own, behind which what failed is not found.
 const ERRORS_HAVE_BACKTRACES: &str = "RUST_LIB_BACKTRACE";
 
+/// Characters of a failed story's words that are said at the end.
+const BRIEFLY: usize = 500;
+
 /// Runs them; what fails, fails the command. Ctrl-C and SIGTERM end it with all that it started.
 ///
 /// # Errors
@@ -100,6 +103,7 @@ async fn run_all(test: &Test) -> Result<()> {
     if std::env::var_os(ERRORS_HAVE_BACKTRACES).is_none() {
         variables.push((ERRORS_HAVE_BACKTRACES, "0"));
     }
+    strays::forget_failures(&kept)?;
     let outcome = cargo(&arguments, &variables).await;
     let has_all = test.only.is_none() && cluster.nodes().contains(&NodeKind::Real);
     let outcome = outcome.and_then(|()| match cluster.audit_log().filter(|_| has_all) {
@@ -108,6 +112,10 @@ async fn run_all(test: &Test) -> Result<()> {
     });
     if outcome.is_err() {
         keep_cluster_logs(cluster.dir(), &kept.join("cluster-logs")).ok();
+    }
+    // Said again, and briefly: of a long run only the last lines may be kept.
+    for (story, words) in strays::failures(&kept)? {
+        say(&format!("failed: {story}: {}", briefly(&words)));
     }
     cluster.stop().await?;
     outcome.with_context(|| format!("failed stories left their folders in {}", kept.display()))?;
@@ -156,6 +164,14 @@ fn keep_cluster_logs(cluster: &Path, kept: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn briefly(words: &str) -> String {
+    let mut begin: String = words.chars().take(BRIEFLY).collect();
+    if begin.len() < words.len() {
+        begin.push_str(" …");
+    }
+    begin
 }
 
 fn say(line: &str) {

@@ -32,7 +32,8 @@ impl OwnCluster {
         // What a run that was cut short left.
         Cluster::clear(&folder).await?;
         let options = Options { dir: folder.clone(), nodes, controllers: ControllerLimits::Raised, audit: false };
-        let cluster = Cluster::start(&options, &|_| ()).await?;
+        let started = Cluster::start(&options, &|_| ()).await;
+        let cluster = started.inspect_err(|error| strays::keep_failure(&folder, error))?;
         Ok(Self { cluster, folder, _turn: turn })
     }
 
@@ -41,7 +42,8 @@ impl OwnCluster {
     /// # Errors
     /// When something of it can't be ended or removed.
     pub async fn stop(self) -> Result<()> {
-        self.cluster.stop().await?;
+        let stopped = self.cluster.stop().await;
+        stopped.inspect_err(|error| strays::keep_failure(&self.folder, error))?;
         Ok(fs::remove_dir_all(&self.folder)?)
     }
 }
