@@ -137,12 +137,15 @@ fn launch(
     fs::write(&outcome, OUTCOME.1)?;
     let port = ports::free()?;
     let (certificate, key) = certificates.node();
+    // Without a name kwok writes a node that was taken for lost, and is back, without any address: no log could be read any more.
+    let place = ["--node-ip=127.0.0.1", "--node-name=127.0.0.1"];
     Ok(Launch::new("kwok", kwok, folder.join("kwok.log"))
         .args([file("kubeconfig", admin), file("config", &outcome)])
         .args(STAGES.iter().map(|stage| file("config", &sources.join(stage))))
         .arg(format!("--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node={annotation}"))
         .args(["--enable-crds=ClusterLogs", "--cidr=10.128.0.0/9"])
-        .args(["--node-lease-duration-seconds=40", "--node-ip=127.0.0.1"])
+        .args(place)
+        .arg("--node-lease-duration-seconds=40")
         .args([format!("--node-port={port}"), format!("--server-address=127.0.0.1:{port}")])
         .args([file("tls-cert-file", &certificate), file("tls-private-key-file", &key)]))
 }
