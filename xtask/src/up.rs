@@ -154,7 +154,10 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
         }
         (None, ExecutorKind::Local) => ExecutorChoice::Local,
     };
-    let is_local = matches!(executor, ExecutorChoice::Local);
+    let kubeconfig = match &executor {
+        ExecutorChoice::Kubernetes { dispatcher, .. } => Some(dispatcher.clone()),
+        ExecutorChoice::Local => None,
+    };
     let options = Options {
         folder: data.clone(),
         config,
@@ -173,7 +176,7 @@ async fn start(up: &Up, running: &mut Option<Everything>) -> Result<()> {
         _ => None,
     };
     let hint = configuration.processes.values().next().map(|process| hint(process, &token));
-    describe(up, &stack, &token, is_local, hint.as_deref());
+    describe(up, &stack, &token, kubeconfig.as_deref(), hint.as_deref());
     *running = Some(Everything {
         stack,
         _forward: forward,
@@ -283,7 +286,8 @@ async fn start_cluster(kind: ClusterKind, folder: PathBuf) -> Result<(Option<Clu
     Ok((Some(cluster), kubeconfig))
 }
 
-fn describe(up: &Up, stack: &Stack, token: &str, is_local: bool, hint: Option<&str>) {
+/// `kubeconfig`: of the cluster that runs the jobs, where one does.
+fn describe(up: &Up, stack: &Stack, token: &str, kubeconfig: Option<&Path>, hint: Option<&str>) {
     let url = stack.url(0);
     let nats = stack.nats.url();
     let mut text = format!("\nQuayside is up\n\n  gateway   {url}\n");
@@ -301,7 +305,9 @@ fn describe(up: &Up, stack: &Stack, token: &str, is_local: bool, hint: Option<&s
         );
     }
     text += &format!("  logs      {}\n", stack.logs().display());
-    if is_local {
+    if let Some(kubeconfig) = kubeconfig {
+        text += &format!("  cluster   kubeconfig {}\n", kubeconfig.display());
+    } else {
         text += "\nJobs run as child processes of this machine: the images are ignored.\n";
     }
     if let Some(hint) = hint {

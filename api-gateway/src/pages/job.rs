@@ -109,7 +109,7 @@ impl Job {
     /// What the status means.
     pub(crate) fn sentence(&self) -> &'static str {
         match self.status.as_str() {
-            "accepted" => "It waits to be started.",
+            "accepted" => "It has not started yet. This page keeps itself up to date.",
             "running" => "It is under way. This page keeps itself up to date.",
             "successful" => "It has ended well.",
             "failed" => "It has failed.",
