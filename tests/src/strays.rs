@@ -135,6 +135,21 @@ mod tests {
     use super::*;
     use crate::program::{Launch, wait_until};
 
+    #[test]
+    fn why_stories_failed_is_kept_until_the_next_run() {
+        let run = tempfile::tempdir().unwrap();
+        assert!(failures(&run.path().join("none")).unwrap().is_empty());
+        for story in ["failed", "passed"] {
+            fs::create_dir(run.path().join(story)).unwrap();
+        }
+        let error = anyhow::anyhow!("the cause").context("what was done");
+        keep_failure(&run.path().join("failed"), &error);
+        let expected = BTreeMap::from([("failed".to_owned(), "what was done: the cause".to_owned())]);
+        assert_eq!(failures(run.path()).unwrap(), expected);
+        forget_failures(run.path()).unwrap();
+        assert!(failures(run.path()).unwrap().is_empty());
+    }
+
     #[tokio::test]
     async fn what_has_the_variable_is_ended_with_what_it_started_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
