@@ -5,6 +5,7 @@ pub mod api_proxy;
 pub mod chromium;
 pub mod cluster;
 pub mod companion;
+pub mod failures;
 pub mod issuer;
 pub mod live_jobs;
 pub mod local_jobs;

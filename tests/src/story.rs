@@ -30,6 +30,7 @@ use crate::{
     cluster::{
         self, Forward, KUBECONFIG_VARIABLE, Namespace, NodeKind, OwnCluster, deployed_rules, permissions::SERVICES,
     },
+    failures,
     program::wait_until,
     stack::{ExecutorChoice, Options, Stack, StoreChoice},
     strays,
@@ -225,7 +226,7 @@ pub async fn tell(name: &str, setting: Setting, body: impl AsyncFnOnce(&mut Stor
         Err(error) => {
             // Not `panic!`: it would add a backtrace that is the same for every story, behind which CI's output lost the words.
             eprintln!("{name}: {error:#}\n\neverything that is known is in {}", folder.display());
-            strays::keep_failure(&folder, &error);
+            failures::keep(&folder, &error);
             std::panic::resume_unwind(Box::new("the story failed"));
         }
     }

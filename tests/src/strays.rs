@@ -4,7 +4,6 @@
 //! started is in process groups of its own, where no Ctrl-C reaches it. All of that inherits a variable, by which it is found.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -28,35 +27,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long all of it may take to be gone. Something that is ended may have been about to start something.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The file in a failed story's folder that says why.
-const FAILURE: &str = "failure.txt";
-
-/// Keeps why a story failed in its folder.
-pub fn keep_failure(folder: &Path, error: &anyhow::Error) {
-    fs::write(folder.join(FAILURE), format!("{error:#}")).ok();
-}
-
-/// Why stories of this run failed, by the names of their folders.
-///
-/// # Errors
-/// When the folder of the run can't be read.
-pub fn failures(run: &Path) -> Result<BTreeMap<String, String>> {
-    let words = |folder: PathBuf| {
-        let words = fs::read_to_string(folder.join(FAILURE)).ok()?;
-        Some((folder.file_name()?.to_string_lossy().into_owned(), words))
-    };
-    Ok(folders(run)?.into_iter().filter_map(words).collect())
-}
-
-/// Forgets why stories failed before.
-///
-/// # Errors
-/// When the folder of the run can't be read.
-pub fn forget_failures(run: &Path) -> Result<()> {
-    folders(run)?.iter().for_each(|folder| drop(fs::remove_file(folder.join(FAILURE))));
-    Ok(())
-}
-
 /// Where stories have their folders.
 pub fn folder() -> PathBuf {
     target_directory().join("quayside-test")
@@ -75,7 +45,8 @@ pub async fn end(run: &Path) -> Result<usize> {
     tokio::task::spawn_blocking(move || end_processes(&run)).await?
 }
 
-fn folders(run: &Path) -> Result<Vec<PathBuf>> {
+/// The folders of a run's stories; none where it has not begun.
+pub(crate) fn folders(run: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(run) {
         Ok(entries) => {
             let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -134,21 +105,6 @@ fn of_run(run: &Path) -> Result<Vec<ProcessIdentity>> {
 mod tests {
     use super::*;
     use crate::program::{Launch, wait_until};
-
-    #[test]
-    fn why_stories_failed_is_kept_until_the_next_run() {
-        let run = tempfile::tempdir().unwrap();
-        assert!(failures(&run.path().join("none")).unwrap().is_empty());
-        for story in ["failed", "passed"] {
-            fs::create_dir(run.path().join(story)).unwrap();
-        }
-        let error = anyhow::anyhow!("the cause").context("what was done");
-        keep_failure(&run.path().join("failed"), &error);
-        let expected = BTreeMap::from([("failed".to_owned(), "what was done: the cause".to_owned())]);
-        assert_eq!(failures(run.path()).unwrap(), expected);
-        forget_failures(run.path()).unwrap();
-        assert!(failures(run.path()).unwrap().is_empty());
-    }
 
     #[tokio::test]
     async fn what_has_the_variable_is_ended_with_what_it_started_and_nothing_else_is() {

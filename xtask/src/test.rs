@@ -10,7 +10,7 @@ use clap::Args;
 use end_to_end::{
     chromium,
     cluster::{self, Cluster, ControllerLimits, KUBECONFIG_VARIABLE, NodeKind, permissions},
-    python, services,
+    failures, python, services,
     story::NODES_VARIABLE,
     strays,
     tools::{self, Tool, target_directory},
@@ -103,7 +103,7 @@ async fn run_all(test: &Test) -> Result<()> {
     if std::env::var_os(ERRORS_HAVE_BACKTRACES).is_none() {
         variables.push((ERRORS_HAVE_BACKTRACES, "0"));
     }
-    strays::forget_failures(&kept)?;
+    failures::forget(&kept)?;
     let outcome = cargo(&arguments, &variables).await;
     let has_all = test.only.is_none() && cluster.nodes().contains(&NodeKind::Real);
     let outcome = outcome.and_then(|()| match cluster.audit_log().filter(|_| has_all) {
@@ -113,8 +113,7 @@ async fn run_all(test: &Test) -> Result<()> {
     if outcome.is_err() {
         keep_cluster_logs(cluster.dir(), &kept.join("cluster-logs")).ok();
     }
-    // Said again, and briefly: of a long run only the last lines may be kept.
-    for (story, words) in strays::failures(&kept)? {
+    for (story, words) in failures::of_run(&kept)? {
         say(&format!("failed: {story}: {}", briefly(&words)));
     }
     cluster.stop().await?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Cluster, ControllerLimits, NodeKind, Options};
-use crate::strays;
+use crate::{failures, strays};
 
 /// One at a time: a cluster takes much of a small machine.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -33,7 +33,7 @@ impl OwnCluster {
         Cluster::clear(&folder).await?;
         let options = Options { dir: folder.clone(), nodes, controllers: ControllerLimits::Raised, audit: false };
         let started = Cluster::start(&options, &|_| ()).await;
-        let cluster = started.inspect_err(|error| strays::keep_failure(&folder, error))?;
+        let cluster = started.inspect_err(|error| failures::keep(&folder, error))?;
         Ok(Self { cluster, folder, _turn: turn })
     }
 
@@ -43,7 +43,7 @@ impl OwnCluster {
     /// When something of it can't be ended or removed.
     pub async fn stop(self) -> Result<()> {
         let stopped = self.cluster.stop().await;
-        stopped.inspect_err(|error| strays::keep_failure(&self.folder, error))?;
+        stopped.inspect_err(|error| failures::keep(&self.folder, error))?;
         Ok(fs::remove_dir_all(&self.folder)?)
     }
 }
